@@ -1,0 +1,142 @@
+"""Debian packages for the build, through apt's signed index and the host's own mirrors.
+
+A private apt state in the cache asks the host's mirrors for Debian trixie; the host's own package
+database is never touched. Not for: installing anything on the host (the Makefile does that).
+"""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from builder.cache import cache_dir, file_sha256, lock, write_atomically
+from builder.errors import AetherError
+
+SUITE = "trixie"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package as the signed index names it."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+def mirrors() -> tuple[str, str]:
+    """The host's mirrors for Debian and for its security updates, from apt's own configuration."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split("\n")
+    main = security = ""
+    for line in listed:
+        uri, _, release = line.partition(" ")
+        if re.fullmatch(r"(stable|bookworm|trixie)(-updates)?", release):
+            main = main or uri
+        elif re.fullmatch(r"(stable|bookworm|trixie)-security", release):
+            security = security or uri
+    if not main:
+        raise AetherError(
+            "apt knows no Debian mirror",
+            hint="AetherOS builds on Debian 12 or 13; see /etc/apt/sources.list.d/debian.sources",
+        )
+    return main.rstrip("/"), (security or re.sub(r"/debian/?$", "/debian-security", main)).rstrip("/")
+
+
+def sources() -> str:
+    """The deb822 text that names trixie with its updates, on the host's mirrors."""
+    main, security = mirrors()
+    entry = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {}\n"
+    return "\n".join(
+        [
+            entry.format(main, f"{SUITE} {SUITE}-updates", KEYRING),
+            entry.format(security, f"{SUITE}-security", KEYRING),
+        ]
+    )
+
+
+def _options() -> list[str]:
+    state = cache_dir() / "apt"
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    settings = {
+        "Dir::Etc::sourcelist": state / f"{SUITE}.sources",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State": state / "state",
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state / "cache",
+        "APT::Architecture": "amd64",
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+    }
+    return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+
+
+def _apt(*words: str, cwd: Path | None = None) -> str:
+    command = [words[0], *_options(), *words[1:]]
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    if done.returncode:
+        reason = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err:", "W:"))]
+        raise AetherError(
+            f"{' '.join(words)}: {reason[0] if reason else f'exit status {done.returncode}'}",
+            hint="this step needs the network; an earlier build's cache works without it",
+        )
+    return done.stdout
+
+
+def refresh() -> None:
+    """Read trixie's signed index anew from the host's mirror."""
+    with lock(cache_dir() / "apt.lock", wait=True, busy="the package index is in use"):
+        write_atomically(cache_dir() / "apt" / f"{SUITE}.sources", sources())
+        _apt("apt-get", "update", "-qq", "--error-on=any")
+
+
+def resolve(name: str) -> Package:
+    """The newest version of a package in trixie's index, read first if it is not there yet."""
+    if not any((cache_dir() / "apt/state/lists").glob("*Packages*")):
+        refresh()
+    text = _apt("apt-cache", "show", "--no-all-versions", name)
+    fields = dict(re.findall(r"^(\w+): (\S+)$", text, re.MULTILINE))
+    return Package(name, fields["Version"], fields["SHA256"])
+
+
+def locked(name: str) -> Package:
+    """The package that this cache settled on when it was first asked for; `update` forgets it."""
+    record = cache_dir() / "apt" / f"{name}.lock.json"
+    if record.exists():
+        return Package(**json.loads(record.read_text()))
+    package = resolve(name)
+    write_atomically(record, json.dumps(asdict(package)))
+    return package
+
+
+def update() -> None:
+    """Forget the settled versions and read the index anew: the next build takes the newest."""
+    refresh()
+    for record in (cache_dir() / "apt").glob("*.lock.json"):
+        record.unlink()
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """Download a package, checked against the index's sha256; returns the .deb."""
+    _apt("apt-get", "download", "-qq", f"{package.name}={package.version}", cwd=folder)
+    [deb] = folder.glob(f"{package.name}_*.deb")
+    if file_sha256(deb) != package.sha256:
+        raise AetherError(f"{deb.name} does not have the sha256 of the signed index: {package.sha256}")
+    return deb
