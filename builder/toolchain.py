@@ -176,12 +176,16 @@ class Toolchain:
         run_logged(argv, what=what, log=log, on_line=on_line)
 
     def output(
-        self, command: Sequence[str | Path], *, readable: Sequence[Path] = (), cwd: Path | None = None
+        self,
+        command: Sequence[str | Path],
+        *,
+        writable: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
+        cwd: Path | None = None,
     ) -> str:
         """What a short command in the tools tree prints on standard output."""
-        done = subprocess.run(
-            self.argv(command, readable=readable, cwd=cwd), capture_output=True, text=True, check=False
-        )
+        argv = self.argv(command, writable=writable, readable=readable, cwd=cwd)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AetherError(f"{shlex.join(map(str, command))}: {done.stderr.strip()}")
         return done.stdout
