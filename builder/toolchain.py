@@ -147,7 +147,9 @@ class Toolchain:
         for path in writable:
             words += ["--bind", path.absolute(), path.absolute()]
         for path in devices:
-            words += ["--bind-try", path, path]
+            if path.exists():
+                # The sandbox makes a folder to mount a device on, unless a file is there already.
+                words += ["--write", "", path, "--bind", path, path]
         # The environment is the command's own, not the person's: builds must not depend on it.
         settings = {"PATH": "/usr/bin:/usr/sbin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", **(env or {})}
         for name in os.environ.keys() - settings.keys() - {"TERM"}:
