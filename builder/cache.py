@@ -107,6 +107,11 @@ def product(kind: str, key: str, make: Callable[[Path], None]) -> Path:
         if scratch.exists():
             shutil.rmtree(scratch)
         scratch.mkdir(parents=True)
-        make(scratch)
+        try:
+            make(scratch)
+        except BaseException:
+            # Nothing half-made is of use, and a full disk wants its space back.
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
         scratch.rename(place)
     return place

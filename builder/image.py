@@ -78,8 +78,8 @@ def base_packages() -> dict[str, dict[str, str]]:
     return listed
 
 
-def ensure(toolchain: Toolchain, given: ImageInput, *, offline: bool) -> Path:
-    """The folder of the finished image: image.raw, image.json, manifest.json, packages.json."""
+def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
+    """The finished image: a folder with image.raw, aetheros.efi and three .json that describe it."""
     key = digest(
         toolchain.key,
         TEMPLATES,
@@ -92,10 +92,10 @@ def ensure(toolchain: Toolchain, given: ImageInput, *, offline: bool) -> Path:
         dict(given.record),
         [given.machine, given.version],
     )
-    return product("image", key, lambda folder: _make(toolchain, given, folder, key, offline=offline))
+    return product("image", key, lambda folder: _make(toolchain, given, folder, key))
 
 
-def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str, *, offline: bool) -> None:
+def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> None:
     with step(f"Assemble the image of {given.machine}", "image"):
         work = cache_dir() / "work" / f"image-{given.machine}"
         with lock(work.with_suffix(".lock"), wait=True, busy=f"an image of {given.machine} is being built"):
@@ -106,7 +106,7 @@ def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str, *, of
                 _lay_tree(toolchain, given, tree, manifest)
                 _lay_esp(toolchain, given, tree)
             with step("Run mkosi", "mkosi-image"):
-                raw = _run_mkosi(toolchain, given, work, tree, offline=offline)
+                raw = _run_mkosi(toolchain, given, work, tree)
             layout = partitions(toolchain, raw)
             _check_system_size(raw, layout)
             write_atomically(
@@ -115,6 +115,8 @@ def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str, *, of
             )
             write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))
             shutil.copy(raw.with_name("image.manifest"), folder / "packages.json")
+            [uki] = (tree / "efi/EFI/Linux").glob("*.efi")
+            shutil.copy(uki, folder / "aetheros.efi")
             raw.rename(folder / "image.raw")
             shutil.rmtree(work)
 
@@ -143,8 +145,10 @@ def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     )
     # Byte code is made now: the system partition is read-only and the first start should be fast.
     toolchain.output(
-        ["python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
-        + ["-s", str(tree), "-p", "/", str(libraries)],
+        [
+            *("python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"),
+            *("-s", tree, "-p", "/", libraries),
+        ],
         writable=[tree],
     )
     for place, module in LAUNCHERS.items():
@@ -193,14 +197,14 @@ def _lay_esp(toolchain: Toolchain, given: ImageInput, tree: Path) -> None:
     )
 
 
-def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path, *, offline: bool) -> Path:
+def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) -> Path:
     listed = base_packages()
     models = given.model.stat().st_size
     # erofs adds little to one large file; slots in steps of 64 MiB keep the layout stable.
     models_slot = math.ceil(models * 1.02 / (64 * MIB)) * 64 * MIB
     sizes = {"system_size": SYSTEM_SLOT, "models_size": models_slot, "models_type": MODELS_TYPE}
-    for folder in ("repart", "sandbox/etc/apt/sources.list.d", "workspace", "output"):
-        (work / folder).mkdir(parents=True)
+    for name in ("repart", "sandbox/etc/apt/sources.list.d", "workspace", "output"):
+        (work / name).mkdir(parents=True)
     repart_at_boot = tree / "usr/lib/repart.d"
     repart_at_boot.mkdir(parents=True)
     for template in sorted((TEMPLATES / "repart").glob("*.j2")):
@@ -224,7 +228,6 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path, 
         repart=work / "repart",
         seed=SEED,
         tools=toolchain.root,
-        offline=offline,
         cache=incremental,
         packages_cache=packages_cache,
         workspace=work / "workspace",
