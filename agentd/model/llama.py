@@ -1,0 +1,360 @@
+"""llama.cpp as one loaded model: text to tokens, tokens to the next token, with reuse and abort.
+
+It uses the C interface that llama-cpp-python's `llama_cpp.llama_cpp` binds, not that package's
+`Llama` class: so neither numpy nor diskcache is needed, a computation can be stopped in the middle,
+and the key-value cache is kept exactly. Not for: threads, queues, messages or roles.
+"""
+
+import ctypes
+import importlib.util
+import itertools
+import json
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agentd import log
+
+# The prompt is read in pieces of so many tokens. Larger pieces are hardly faster (measured with the
+# 135M model on two threads) and need larger buffers. A stop does not wait for the end of a piece: see
+# `Llama.stop`; what is left of an interrupted prompt are its whole pieces.
+BATCH = 128
+
+# How often a thread of libgomp looks before it sleeps. The default (300,000) is a catastrophe as soon as
+# anything else wants a CPU: 4 tokens/s instead of 40. A thousand costs nothing on an idle machine.
+SPIN_COUNT = "1000"
+
+DRY_BASE = 1.75  # the value of DRY's authors, and llama.cpp's default
+
+GGUF_MAGIC = b"GGUF"
+# enum ggml_log_level in ggml.h
+LOG_WARN = 3
+LOG_ERROR = 4
+
+SMALLEST_GGUF = 24  # magic, version, number of tensors, number of keys
+
+
+class ModelError(Exception):
+    """The model cannot be used; `state` is "missing", "corrupt" or "unavailable"."""
+
+    def __init__(self, state: str, detail: str) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.detail = detail
+
+
+class Stopped(Exception):
+    """The computation was stopped by `Llama.stop`."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    A temperature of 0 takes the likeliest token always. The defaults follow the model card of
+    SmolLM2-Instruct (temperature 0.2, top_p 0.9). A light penalty on repeated words and DRY, which makes
+    a sequence the less likely the longer it repeats what was said, keep a small model out of loops.
+    """
+
+    temperature: float = 0.2
+    top_p: float = 0.9
+    top_k: int = 40
+    repeat_penalty: float = 1.05
+    repeat_window: int = 64  # tokens
+    dry_multiplier: float = 0.8
+    dry_allowed: int = 4  # tokens that may be repeated freely
+    dry_window: int = 512  # tokens
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of text. `trusted` text may hold control tokens such as <|im_start|>, other text may not."""
+
+    text: str
+    trusted: bool
+
+
+def check_file(path: Path, size: int | None = None) -> None:
+    """Raise ModelError unless `path` is a GGUF file of `size` bytes, as far as a look can tell."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+            actual = file.seek(0, 2)
+    except FileNotFoundError:
+        raise ModelError("missing", f"there is no model file {path}") from None
+    except OSError as error:
+        raise ModelError("missing", f"the model file {path} cannot be read: {error.strerror}") from error
+    if magic != GGUF_MAGIC or actual < SMALLEST_GGUF:
+        raise ModelError("corrupt", f"{path} is not a GGUF file")
+    if size is not None and actual != size:
+        raise ModelError("corrupt", f"{path} has {actual} bytes, not {size}")
+
+
+def check_cpu() -> None:
+    """Raise ModelError if the installed llama.cpp was built for another CPU; it would die by SIGILL.
+
+    The builder leaves `build.json` beside the bindings, with `march` and the `cpu_flags` it needs, in
+    the words of /proc/cpuinfo. Another build of the package has none and is not checked.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        return
+    try:
+        build = json.loads(Path(spec.origin).with_name("build.json").read_text())
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), None)
+    if flags is not None and (lacking := sorted(set(build.get("cpu_flags", ())) - set(flags))):
+        detail = f"llama.cpp was built for {build['march']}, this CPU has no {', '.join(lacking)}"
+        raise ModelError("unavailable", detail)
+
+
+def bindings() -> Any:
+    """The module `llama_cpp.llama_cpp`; ModelError "unavailable" when it cannot be imported."""
+    check_cpu()
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when libgomp is loaded, with the import
+    try:
+        from llama_cpp import llama_cpp
+    except ImportError as error:
+        raise ModelError("unavailable", f"llama.cpp is not installed for this Python: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise ModelError("unavailable", f"llama.cpp cannot be loaded: {error}") from error
+    return llama_cpp
+
+
+class Llama:
+    """A loaded model with one context. One thread at a time may use it; `stop` is for any thread."""
+
+    def __init__(self, path: Path, *, context: int, threads: int) -> None:
+        """Load a GGUF file.
+
+        `context` is in tokens, 0 for what the model was trained with; more than that is cut to it.
+        `threads` is always said, because the libraries' own default is half of the CPUs.
+        Raises ModelError.
+        """
+        self._c = bindings()
+        self._model: Any = None
+        self._context: Any = None
+        self._evaluated: list[int] = []  # the tokens whose keys and values are in the context
+        self._complaint = ""
+        self._flag = ctypes.create_string_buffer(2)
+        self._log = self._c.llama_log_callback(self._hear)  # kept: C holds only a pointer to it
+        self._c.llama_log_set(self._log, None)
+        self._c.llama_backend_init()
+
+        settings = self._c.llama_model_default_params()
+        settings.n_gpu_layers = 0
+        self._model = self._c.llama_model_load_from_file(str(path).encode(), settings)
+        if not self._model:
+            raise ModelError(
+                "corrupt", f"llama.cpp cannot load {path}: {self._complaint or 'no reason given'}"
+            )
+        self._vocab = self._c.llama_model_get_vocab(self._model)
+
+        trained = self._c.llama_model_n_ctx_train(self._model)
+        options = self._c.llama_context_default_params()
+        options.n_ctx = min(context, trained) if context else trained
+        options.n_batch = options.n_ubatch = BATCH
+        options.n_outputs_max = 1  # only the last token of a prompt is asked for: smaller buffers
+        options.n_threads = options.n_threads_batch = threads
+        options.no_perf = True
+        self._context = self._c.llama_init_from_model(self._model, options)
+        if not self._context:
+            raise ModelError(
+                "corrupt", f"llama.cpp cannot use {path}: {self._complaint or 'no reason given'}"
+            )
+        self.context: int = self._c.llama_n_ctx(self._context)  # llama.cpp rounds it up
+        self.trained: int = trained
+        self._memory = self._c.llama_get_memory(self._context)
+        self._install_stop()
+
+    def _hear(self, level: int, text: bytes, _: object) -> None:
+        """Keep llama.cpp's last error and send warnings and errors to standard error."""
+        # A computation that is stopped is reported as four errors.
+        if level in (LOG_WARN, LOG_ERROR) and not self._flag.value:
+            line = text.decode(errors="replace").strip()
+            log.warning(f"llama.cpp: {line}")
+            if level == LOG_ERROR:
+                self._complaint = line
+
+    def _install_stop(self) -> None:
+        """Let `stop` end a computation between two nodes of its graph, within milliseconds.
+
+        llama.cpp asks a C function, about a thousand times per token, whether to stop. A Python
+        function there would cost the interpreter's lock each time; libc's strlen, asked about a
+        buffer that is "" or "\\x01", gives the same 0 or 1 at no cost.
+        """
+        self._asked = self._c.ggml_abort_callback(
+            ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+        )
+        self._c.llama_set_abort_callback(self._context, self._asked, ctypes.addressof(self._flag))
+
+    def stop(self) -> None:
+        """Make the computation under way, and each later one until `resume`, raise Stopped."""
+        self._flag[0] = b"\x01"
+
+    def resume(self) -> None:
+        """Allow computations again."""
+        self._flag[0] = b"\x00"
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._context:
+            self._c.llama_free(self._context)
+        if self._model:
+            self._c.llama_model_free(self._model)
+        self._context = self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- text and tokens
+
+    def metadata(self, key: str) -> str | None:
+        """The text of a key of the GGUF file, None where it has no such key."""
+        size = 1 << 10
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length: int = self._c.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.value.decode(errors="replace")
+            size = length + 1
+
+    def chat_template(self) -> str | None:
+        """The file's own chat template (Jinja), None where it carries none."""
+        text: bytes | None = self._c.llama_model_chat_template(self._model, None)
+        return None if text is None else text.decode(errors="replace")
+
+    def token_text(self, kind: str) -> str:
+        """The text of the "bos" or "eos" token, empty where the model has none."""
+        token = getattr(self._c, f"llama_vocab_{kind}")(self._vocab)
+        if token < 0:
+            return ""
+        text: bytes = self._c.llama_vocab_get_text(self._vocab, token)
+        return text.decode(errors="replace")
+
+    def tokenize(self, text: str, *, trusted: bool = False, opening: bool = False) -> list[int]:
+        """The tokens of a text; control tokens only if it is `trusted`, a BOS token only if `opening`."""
+        raw = text.encode()
+        room = len(raw) + 8
+        while True:
+            tokens = (self._c.llama_token * room)()
+            count = self._c.llama_tokenize(self._vocab, raw, len(raw), tokens, room, opening, trusted)
+            if count >= 0:
+                return list(tokens[:count])
+            room = -count
+
+    def tokenize_pieces(self, pieces: Sequence[Piece]) -> list[int]:
+        """The tokens of a prompt, with the BOS token if the model wants one and the text has none."""
+        bos = self.token_text("bos")
+        written = bool(bos) and bool(pieces) and pieces[0].trusted and pieces[0].text.startswith(bos)
+        tokens: list[int] = []
+        for index, piece in enumerate(pieces):
+            opening = index == 0 and not written
+            tokens += self.tokenize(piece.text, trusted=piece.trusted, opening=opening)
+        return tokens
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token, which may be a part of a character; nothing for control tokens."""
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            length: int = self._c.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            room = -length
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends the model's turn."""
+        return bool(self._c.llama_vocab_is_eog(self._vocab, token))
+
+    # ---- computing
+
+    def reusable(self, tokens: Sequence[int]) -> int:
+        """How many of a prompt's first tokens are evaluated already; the last never is."""
+        pairs = zip(self._evaluated, tokens[:-1], strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    def forget(self) -> None:
+        """Drop what was evaluated, so that the next prompt is read anew."""
+        self._evaluated.clear()
+        self._c.llama_memory_clear(self._memory, False)
+
+    def generate(self, tokens: Sequence[int], sampling: Sampling) -> Generator[int]:
+        """The tokens that follow a prompt, one at a time, until one that `ends` or a full context.
+
+        The prompt's longest prefix that is in the context already is not read again. Raises Stopped.
+        """
+        keep = self.reusable(tokens)
+        if keep < len(self._evaluated):
+            # A model with a recurrent state cannot forget a part of it.
+            if keep and self._c.llama_memory_seq_rm(self._memory, 0, keep, -1):
+                del self._evaluated[keep:]
+            else:
+                self.forget()
+        self._evaluate(tokens[len(self._evaluated) :])
+        sampler = self._sampler(sampling)
+        try:
+            while True:
+                token: int = self._c.llama_sampler_sample(sampler, self._context, -1)
+                yield token
+                if self.ends(token) or len(self._evaluated) >= self.context:
+                    return
+                self._evaluate([token])
+        finally:
+            self._c.llama_sampler_free(sampler)
+
+    def _evaluate(self, tokens: Sequence[int]) -> None:
+        """Read tokens into the context. After Stopped the context holds whole pieces only."""
+        for start in range(0, len(tokens), BATCH):
+            part = list(tokens[start : start + BATCH])
+            array = (self._c.llama_token * len(part))(*part)
+            status = self._c.llama_decode(self._context, self._c.llama_batch_get_one(array, len(part)))
+            if status == 0:
+                self._evaluated += part
+                continue
+            if not self._c.llama_memory_seq_rm(self._memory, 0, len(self._evaluated), -1):
+                self.forget()
+            if status == 2:
+                raise Stopped
+            raise RuntimeError(f"llama_decode failed with status {status}: {self._complaint}")
+
+    def _sampler(self, sampling: Sampling) -> Any:
+        """A chain of llama.cpp's samplers; to be freed by the caller."""
+        c = self._c
+        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
+        if sampling.dry_multiplier:
+            line_end = (ctypes.c_char_p * 1)(b"\n")
+            dry = c.llama_sampler_init_dry(
+                self._vocab, sampling.dry_multiplier, DRY_BASE, sampling.dry_allowed,
+                sampling.dry_window, line_end, len(line_end),
+            )  # fmt: skip
+            c.llama_sampler_chain_add(chain, dry)
+        # The likeliest tokens first: the penalties are slow over a whole vocabulary.
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_k(sampling.top_k))
+        if sampling.repeat_penalty != 1:
+            words = c.llama_vocab_n_tokens(self._vocab)
+            window, penalty = sampling.repeat_window, sampling.repeat_penalty
+            c.llama_sampler_chain_add(
+                chain, c.llama_sampler_init_penalties(words, window, penalty, 0.0, 0.0)
+            )
+        if sampling.temperature <= 0:
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_greedy())
+            return chain
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_p(sampling.top_p, 1))
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_temp(sampling.temperature))
+        seed = c.LLAMA_DEFAULT_SEED if sampling.seed is None else sampling.seed
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_dist(seed))
+        return chain
