@@ -1,0 +1,205 @@
+"""agentd's start and end: where its state is, its socket, systemd, signals.
+
+On an image it is started by agentd.service without arguments: the socket comes from systemd, the state is
+$STATE_DIRECTORY and the worker has a unit of its own. On a developer's host `agentd --state DIR` makes
+its sockets in DIR and keeps the worker running itself. What agentd does is agent.py's and service.py's.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from agentd import __version__, log
+from agentd.agent import Agent
+from agentd.database import Database
+from agentd.errors import AgentError, Busy, StoreUnavailable
+from agentd.notify import notify, watchdog_seconds
+from agentd.server import BoundedServer
+from agentd.service import as_error, create_service
+from agentd.session import Conversations
+from agentd.worker import ModelWorker
+
+if TYPE_CHECKING:
+    from agentd.child import Child
+
+IMAGE_STATE = Path("/var/lib/agentd")
+IMAGE_MODEL_SOCKET = "/run/agentd/model.sock"
+# sun_path in unix(7) has 108 bytes, the last of them NUL.
+SOCKET_PATH_BYTES = 107
+# Seconds that a running answer has to be stored when agentd stops.
+STOP_TIME = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Where agentd keeps its state, where it listens, where its worker is.
+
+    `listen` is None when systemd passes the socket; `worker_command` is None when the worker is not
+    agentd's to start.
+    """
+
+    state: Path
+    listen: Path | None
+    model_socket: str
+    model_name: str
+    worker_command: tuple[str, ...] | None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `agentd`; its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments or "LISTEN_FDS" not in os.environ:
+            # argparse costs a tenth of the start; on an image nothing needs it.
+            from agentd.options import parse
+
+            configuration = parse(arguments)
+        else:
+            configuration = image_configuration()
+        run(configuration)
+    except AgentError as error:
+        log.error(error.message)
+        if error.hint:
+            log.error(f"hint: {error.hint}")
+        return error.status
+    return 0
+
+
+def image_configuration() -> Configuration:
+    """What agentd.service says through its environment."""
+    # STATE_DIRECTORY lists several separated by colons if the unit names several (systemd.exec(5)).
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or str(IMAGE_STATE)
+    return Configuration(Path(state), None, IMAGE_MODEL_SOCKET, "", None)
+
+
+def run(configuration: Configuration) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AgentError when agentd cannot start."""
+    with ExitStack() as ending:
+        _lock_state(configuration.state, ending)
+        stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        ending.callback(os.close, stop_fd)
+
+        database = Database(configuration.state / "agent.db")
+        ending.callback(database.close)
+        conversations = Conversations(database)
+        with suppress(StoreUnavailable):  # logged when the database was opened; Health says it too
+            interrupted = conversations.interrupt_unanswered()
+            if interrupted:
+                log.warning(f"{interrupted} answers were cut off when agentd last ended; marked interrupted")
+
+        agent = Agent(conversations, ModelWorker(configuration.model_socket))
+        server = _listen(configuration, agent, stop_fd, ending)
+        child = _start_worker(configuration, ending)
+        with suppress(_Stop):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, _raise_stop)
+            notify(f"READY=1\nSTATUS=agentd {__version__} answers")
+            where = configuration.listen or "the socket from systemd"
+            log.info(f"agentd {__version__} answers on {where}, state in {configuration.state}")
+            server.serve_forever(poll_interval=_poll_interval())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        notify("STOPPING=1\nSTATUS=agentd stops")
+        # Readable for ever from now on: every wait of agent.py ends and stores what it has.
+        os.eventfd_write(stop_fd, 1)
+        if not agent.admission.wait_idle(STOP_TIME):
+            log.warning("an answer could not be ended in time; the next start marks it interrupted")
+        if child is not None:
+            child.stop()
+        log.info("agentd ends")
+
+
+class _Stop(BaseException):
+    """A signal to stop; no Exception, so that socketserver does not take it for a failed request."""
+
+
+def _raise_stop(_number: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _lock_state(state: Path, ending: ExitStack) -> None:
+    """Create `state` and hold its lock until the end. Raises AgentError."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = ending.enter_context((state / "lock").open("a+", encoding="ascii"))
+    except OSError as error:
+        raise AgentError(
+            f"cannot use {state}: {error.strerror}", "choose another --state DIR, or make it yours"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        pid = lock.read(20).strip()
+        raise AgentError(
+            f"another agentd{f' (pid {pid})' if pid.isdigit() else ''} uses {state}",
+            "stop it, or choose another --state DIR",
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+
+
+def _listen(configuration: Configuration, agent: Agent, stop_fd: int, ending: ExitStack) -> BoundedServer:
+    service = create_service(agent, configuration.model_name, stop_fd)
+    full = as_error(Busy("too many connections are open"))
+    address = ""
+    if configuration.listen is not None:
+        path = configuration.listen
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+            raise AgentError(
+                f"the path {path} is too long for a socket ({SOCKET_PATH_BYTES} bytes at most)",
+                "choose a shorter --state DIR",
+            )
+        # Left by an agentd that was killed: the lock says that nobody uses it.
+        path.unlink(missing_ok=True)
+        address = f"unix:{path};mode=0600"
+    try:
+        server = BoundedServer(address, service, full, _watchdog())
+    except OSError as error:
+        raise AgentError(f"cannot listen on {configuration.listen}: {error.strerror}") from error
+    ending.callback(server.server_close)
+    return server
+
+
+def _start_worker(configuration: Configuration, ending: ExitStack) -> "Child | None":
+    if configuration.worker_command is None:
+        return None
+    from agentd.child import Child
+
+    child = Child(configuration.worker_command)
+    ending.callback(child.stop)
+    child.start()
+    return child
+
+
+def _poll_interval() -> float:
+    wanted = watchdog_seconds()
+    return min(5.0, wanted / 4) if wanted else 5.0
+
+
+def _watchdog() -> Callable[[], None]:
+    """A function that tells systemd, twice per watchdog time at most, that the accepting loop turns."""
+    wanted = watchdog_seconds()
+    last = 0.0
+
+    def tick() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if wanted and now - last >= wanted / 4:
+            last = now
+            notify("WATCHDOG=1")
+
+    return tick
+
+
+if __name__ == "__main__":
+    sys.exit(main())

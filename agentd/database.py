@@ -1,0 +1,146 @@
+"""agentd's database: one SQLite file, opened, migrated and written so that a commit survives a power cut.
+
+Here is how the file is kept; what is in the tables is the concern of session.py. WAL with synchronous=FULL
+makes every commit wait for the disk (https://www.sqlite.org/pragma.html#pragma_synchronous). One
+connection and one lock: writers never meet, and a reader sees what was committed last.
+
+A file that is damaged, unreadable or from a newer agentd is left exactly as it is. agentd stays up, every
+use raises StoreUnavailable, and a person decides.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agentd import log
+from agentd.errors import StoreUnavailable
+
+# Entry N brings a file from schema N to N + 1 in one transaction. Released entries never change.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE sessions (
+            id TEXT PRIMARY KEY,
+            title TEXT NOT NULL,
+            created TEXT NOT NULL,
+            updated TEXT NOT NULL,
+            last_turn INTEGER NOT NULL DEFAULT 0,
+            context_from INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        """CREATE TABLE turns (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            session TEXT NOT NULL REFERENCES sessions (id),
+            role TEXT NOT NULL CHECK (role IN ('person', 'agent')),
+            text TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('answering', 'complete', 'interrupted', 'failed')),
+            time TEXT NOT NULL,
+            answers INTEGER REFERENCES turns (id),
+            prompt TEXT
+        ) STRICT""",
+        "CREATE INDEX turns_of_session ON turns (session, id)",
+        "CREATE INDEX sessions_by_last_turn ON sessions (last_turn)",
+        # One row that Health writes, to prove that the disk takes a commit.
+        "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), time TEXT NOT NULL) STRICT",
+    ),
+)
+
+_DAMAGE = ("malformed", "not a database", "corrupt")
+
+
+class Database:
+    """The open database. `problem` is None, or a line that says why it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create `path`; never raises for what is wrong with the file: that is `problem`."""
+        self.path = path
+        self.problem: str | None = None
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self._connection = self._open()
+        except (sqlite3.Error, OSError, StoreUnavailable) as error:
+            self._give_up(
+                str(error.parameters["detail"]) if isinstance(error, StoreUnavailable) else str(error)
+            )
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise StoreUnavailable(f"cannot use write-ahead logging (journal mode is {mode})")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_up(self, why: str) -> None:
+        self.problem = f"the database {self.path} cannot be used and was left as it is: {why}"
+        log.error(self.problem)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for queries. Raises StoreUnavailable."""
+        with self._lock, self._translated():
+            if self._connection is None:
+                raise StoreUnavailable(self.problem or "the database is closed")
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection inside one transaction: on the disk when the block is left, or not at all."""
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A failed COMMIT (disk full) may have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if any(word in str(error).lower() for word in _DAMAGE):
+                self._give_up(str(error))
+                self.close()
+            raise StoreUnavailable(self.problem or f"the database refused: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; what was committed is on the disk already."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            try:
+                connection.close()
+            except sqlite3.Error as error:
+                log.warning(f"closing the database: {error}")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreUnavailable(f"it has schema {version}, this agentd knows up to {len(MIGRATIONS)}")
+    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    # The file says WAL and a version, yet may be anything: read one row of each table.
+    for table in ("sessions", "turns", "probe"):
+        connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()

@@ -1,0 +1,93 @@
+"""The command line of `agentd`, for a developer's host; on an image agentd has no arguments."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from agentd import __version__
+from agentd.daemon import SOCKET_PATH_BYTES, Configuration
+from agentd.errors import AgentError
+
+_DESCRIPTION = """\
+The agent's daemon. Started by systemd it needs no arguments. On any other host it runs as an ordinary
+user: it makes DIR/agent.sock for `agent --socket DIR/agent.sock` and keeps a model worker running."""
+
+_EXAMPLE = """\
+example:
+  agentd --state ~/agent --model ~/models/SmolLM2-135M-Instruct.Q4_1.gguf
+  agent --socket ~/agent/agent.sock "What is a unix socket?" """
+
+
+def parse(arguments: list[str]) -> Configuration:
+    """The configuration that `arguments` ask for. Raises AgentError; --help and --version exit."""
+    parser = _Parser(
+        prog="agentd",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"agentd {__version__}")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="where agentd keeps everything (required)")
+    parser.add_argument("--model", metavar="NAME_OR_PATH", help="a GGUF file, or its name in --models")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="where models are (default: DIR/models)")
+    parser.add_argument("--context", type=int, metavar="N", help="tokens that the model reads at most")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the worker")
+    parser.add_argument(
+        "--worker-command",
+        metavar="COMMAND",
+        help="the worker to start; it is given --socket, --model and the like (default: agentd's own)",
+    )
+    parser.add_argument(
+        "--model-socket", type=Path, metavar="PATH", help="use the worker at this socket; start none"
+    )
+    given = parser.parse_args(arguments)
+    if given.state is None:
+        raise AgentError("agentd needs --state DIR when systemd does not start it", "agentd --help")
+    state = given.state.expanduser().absolute()
+    if given.model_socket is not None:
+        if given.model is not None or given.worker_command is not None:
+            raise AgentError("--model-socket excludes --model and --worker-command", "give one of them")
+        return Configuration(state, state / "agent.sock", str(given.model_socket.absolute()), "", None)
+    if given.model is None:
+        raise AgentError("which model?", "agentd --state DIR --model FILE.gguf")
+    for name in ("context", "threads"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
+            raise AgentError(
+                f"--{name} {getattr(given, name)} makes no sense", f"give --{name} a positive number"
+            )
+    model = _model_path(given.model, (given.models or state / "models").expanduser())
+    socket = state / "model.sock"
+    if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
+        raise AgentError(f"the path {socket} is too long for a socket", "choose a shorter --state DIR")
+    command = shlex.split(given.worker_command) if given.worker_command else _own_worker()
+    command += ["--socket", str(socket), "--model", str(model)]
+    for name in ("context", "threads"):
+        if getattr(given, name) is not None:
+            command += [f"--{name}", str(getattr(given, name))]
+    return Configuration(state, state / "agent.sock", str(socket), model.stem, tuple(command))
+
+
+def _own_worker() -> list[str]:
+    return [sys.executable, "-m", "agentd.model.worker"]
+
+
+def _model_path(wanted: str, models: Path) -> Path:
+    """The file that `wanted` names. A file that is missing is not an error here: the worker says so."""
+    if "/" in wanted or wanted.endswith(".gguf"):
+        return Path(wanted).expanduser().absolute()
+    for name in (wanted, f"{wanted}.gguf"):
+        if (models / name).is_file():
+            return (models / name).absolute()
+    found = sorted(path.stem for path in models.glob("*.gguf"))
+    raise AgentError(
+        f"no model '{wanted}' in {models}",
+        f"there are: {', '.join(found)}" if found else "give the path of a GGUF file, or --models DIR",
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise AgentError(message, "agentd --help")

@@ -1,0 +1,150 @@
+"""What the model reads: the system prompt, as much of the session as fits, and the question.
+
+Everything is measured in the model's own tokens. What does not fit is left out in this order: the oldest
+exchanges, the beginning of the attachment, the end of the question; each cut is a note for the person.
+
+The prompt of a session only ever grows at its end, so that the worker need not read its beginning again
+(0.6 s per token under emulation). When it is full, exchanges are dropped down to half of the space at
+once, not one by one: each drop costs a full reading.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentd.session import Exchange
+
+SYSTEM = "You are Aether, this computer's agent. Answer briefly."
+
+# Tokens that a chat template puts around one message: role names and markers, 5 to 10 for ChatML and Llama.
+AROUND_MESSAGE = 12
+# More characters than this per token are never assumed, so a text is cut to it before it is counted.
+CHARACTERS_PER_TOKEN = 8
+
+Count = Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The `messages` for the model; `asked` is the last one's content.
+
+    `first` is the turn id of the oldest question in it when older ones had to be dropped, else None.
+    """
+
+    messages: list[dict[str, str]]
+    asked: str
+    notes: list[str]
+    first: int | None
+
+
+def compose(
+    question: str,
+    attachment: str,
+    left_out: int,
+    exchanges: Sequence[Exchange],
+    budget: int,
+    count: Count,
+) -> Prompt:
+    """Build the prompt of at most `budget` tokens.
+
+    `left_out` is the number of characters that the caller cut off the attachment's beginning before.
+    `question` is the turn's text without attachment.
+    """
+    asked = _joined(attachment, question)
+    contents = [SYSTEM, asked]
+    for exchange in exchanges:
+        contents += [exchange.asked, exchange.answered]
+    # No token is shorter than a byte: what fits in bytes fits, and needs no counting.
+    if not left_out and sum(len(text.encode()) + AROUND_MESSAGE for text in contents) <= budget:
+        return Prompt(_messages(exchanges, asked), asked, [], None)
+
+    notes: list[str] = []
+    # The start of the assistant's message is one more.
+    room = budget - count([SYSTEM])[0] - 3 * AROUND_MESSAGE
+    kept_question, tokens = _fit(question, room, count, keep_end=False)
+    if len(kept_question) < len(question):
+        notes.append(
+            f"the last {len(question) - len(kept_question)} of {len(question)} characters of the question"
+            " were left out to fit the context"
+        )
+    room -= tokens
+    kept_attachment = ""
+    if attachment:
+        room -= AROUND_MESSAGE
+        kept_attachment, tokens = _fit(
+            attachment, room * 3 // 4 if exchanges else room, count, keep_end=True
+        )
+        room -= tokens
+        total = left_out + len(attachment)
+        if len(kept_attachment) < total:
+            notes.append(
+                f"the first {total - len(kept_attachment)} of {total} characters were left out"
+                " to fit the context"
+            )
+    kept = _newest(exchanges, room, count)
+    first = None
+    if len(kept) < len(exchanges):
+        notes.append(
+            f"the {len(exchanges) - len(kept)} oldest questions of this session no longer fit the context"
+        )
+        # Nothing fits any more: the next prompt begins after the last exchange there is.
+        first = kept[0].question if kept else exchanges[-1].question + 1
+    asked = _joined(kept_attachment, kept_question)
+    return Prompt(_messages(kept, asked), asked, notes, first)
+
+
+def _joined(attachment: str, question: str) -> str:
+    # The question comes last: a small model follows what it read last.
+    return f"{attachment.rstrip()}\n\n{question}" if attachment else question
+
+
+def _messages(exchanges: Sequence[Exchange], asked: str) -> list[dict[str, str]]:
+    messages = [{"role": "system", "content": SYSTEM}]
+    for exchange in exchanges:
+        messages.append({"role": "user", "content": exchange.asked})
+        messages.append({"role": "assistant", "content": exchange.answered})
+    messages.append({"role": "user", "content": asked})
+    return messages
+
+
+def _fit(text: str, room: int, count: Count, *, keep_end: bool) -> tuple[str, int]:
+    """The end or the beginning of `text` that has at most `room` tokens, and how many it has."""
+    if room <= 0:
+        return "", 0
+
+    def cut(characters: int) -> str:
+        if not keep_end:
+            return text[:characters]
+        kept = text[len(text) - characters :] if characters < len(text) else text
+        # Logs read better from the start of a line, if one is near.
+        newline = kept.find("\n", 0, min(200, len(kept) // 2))
+        return kept[newline + 1 :] if len(kept) < len(text) and newline >= 0 else kept
+
+    kept = cut(min(len(text), room * CHARACTERS_PER_TOKEN))
+    for _ in range(8):
+        tokens = count([kept])[0]
+        if tokens <= room:
+            return kept, tokens
+        kept = cut(int(len(kept) * room / tokens * 0.97))
+    # So uneven a text that counting did not help: one byte is never more than one token.
+    whole = kept.encode()
+    kept = (whole[-room:] if keep_end else whole[:room]).decode("utf-8", "ignore")
+    return kept, len(kept.encode())
+
+
+def _newest(exchanges: Sequence[Exchange], room: int, count: Count) -> Sequence[Exchange]:
+    """All exchanges if they fit `room`, else the newest that fill half of it."""
+    if not exchanges:
+        return exchanges
+    counted = count([text for exchange in exchanges for text in (exchange.asked, exchange.answered)])
+    sizes = [
+        asked + answered + 2 * AROUND_MESSAGE
+        for asked, answered in zip(counted[::2], counted[1::2], strict=True)
+    ]
+    if sum(sizes) <= room:
+        return exchanges
+    used = 0
+    for index in range(len(exchanges) - 1, -1, -1):
+        used += sizes[index]
+        if used > room // 2:
+            return exchanges[index + 1 :]
+    return exchanges

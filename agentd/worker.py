@@ -1,0 +1,169 @@
+"""agentd's side of io.aetheros.Model: asking the model worker, and saying clearly when it does not answer.
+
+The worker may load, crash, hang or be missing; each becomes one WorkerError with a state and a line for
+a person. Starting the worker is systemd's concern, or child.py's on a developer's host.
+"""
+
+import os
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import varlink
+
+from agentd.call import Watch, calling
+
+INTERFACE = "io.aetheros.Model"
+
+# Seconds a short call may take. A worker that imports numpy under emulation needs several before it listens.
+SHORT_CALL = 5.0
+COUNT_CALL = 60.0
+# How long a question waits for a worker that is loading, and for one that is not there at all.
+LOADING_PATIENCE = 300.0
+ABSENT_PATIENCE = 60.0
+# How long between two pieces of an answer: reading a prompt under emulation takes 0.6 s per token.
+ANSWER_PATIENCE = 120.0
+ANSWER_PATIENCE_PER_PROMPT_BYTE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What the worker says of itself; `context` in tokens, None when it cannot say."""
+
+    state: str
+    detail: str
+    name: str = ""
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a generation ended: `stop` is "end", "length" or "cancelled"; the numbers are tokens."""
+
+    stop: str
+    prompt_tokens: int
+    reused_tokens: int
+    completion_tokens: int
+
+
+class WorkerError(Exception):
+    """The worker did not do what it was asked; `state` as in io.aetheros.Agent's Model type."""
+
+    def __init__(self, state: str, detail: str) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.detail = detail
+
+
+class ContextExceededError(Exception):
+    """The messages have `tokens` tokens and do not fit into `context`."""
+
+    def __init__(self, tokens: int, context: int) -> None:
+        super().__init__(f"{tokens} tokens do not fit into {context}")
+        self.tokens = tokens
+        self.context = context
+
+
+class ModelWorker:
+    """The model worker behind the socket at `path`. Each call is its own connection."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def status(self, seconds: float = SHORT_CALL, watch: Watch | None = None) -> WorkerStatus:
+        """What the worker says of itself; a worker that says nothing is "unavailable". Never raises,
+        but for AbandonedError."""
+        try:
+            with calling(self.path, INTERFACE, seconds, watch) as model:
+                reply = model.Status()
+            return WorkerStatus(reply["state"], reply["detail"], reply["name"], reply["context"] or None)
+        except TimeoutError:
+            return WorkerStatus("unavailable", f"the model worker has not answered for {seconds:.0f} s")
+        except OSError:
+            return WorkerStatus("unavailable", "the model worker is not running")
+        except (varlink.VarlinkError, KeyError, ValueError, RuntimeError) as error:
+            return WorkerStatus("unavailable", f"the model worker gave a wrong answer: {_name(error)}")
+
+    def wait_ready(self, watch: Watch) -> Generator[str, None, WorkerStatus]:
+        """Wait until the worker can answer; yields one line for the person if that takes a while.
+
+        Raises WorkerError at once when the model is missing or corrupt, and when patience ends.
+        """
+        began = time.monotonic()
+        told = False
+        while True:
+            status = self.status(watch=watch)
+            if status.state == "ready":
+                return status
+            patience = {"loading": LOADING_PATIENCE, "unavailable": ABSENT_PATIENCE}.get(status.state, 0.0)
+            waited = time.monotonic() - began
+            if waited > patience:
+                raise WorkerError(status.state, status.detail)
+            if not told and waited > 1.0:
+                told = True
+                yield f"waiting for the model: {status.detail or status.state}"
+            watch.wait(0.2)
+
+    def count(self, texts: Sequence[str], watch: Watch) -> list[int]:
+        """The number of tokens of each text. Raises WorkerError, AbandonedError."""
+        try:
+            with calling(self.path, INTERFACE, COUNT_CALL, watch) as model:
+                tokens = [int(number) for number in model.Count(list(texts))["tokens"]]
+        except (OSError, varlink.VarlinkError, KeyError, ValueError, RuntimeError) as error:
+            raise _explained(error) from error
+        if len(tokens) != len(texts):
+            raise WorkerError("unavailable", "the model worker gave a wrong answer to Count")
+        return tokens
+
+    def generate(
+        self, messages: list[dict[str, str]], max_tokens: int, watch: Watch
+    ) -> Generator[str, None, Finish]:
+        """The pieces of the model's next message, some empty, at least one; and at the end how it ended.
+
+        Closing the generator stops the worker. Raises WorkerError, ContextExceededError, AbandonedError.
+        """
+        size = sum(len(message["content"].encode()) for message in messages)
+        patience = ANSWER_PATIENCE + ANSWER_PATIENCE_PER_PROMPT_BYTE * size
+        try:
+            with calling(self.path, INTERFACE, patience, watch) as model:
+                request = os.urandom(8).hex()
+                replies = model.Generate(
+                    messages=messages, max_tokens=max_tokens, request=request, _more=True
+                )
+                for reply in replies:
+                    yield reply["text"]
+                    if reply["done"]:
+                        return _finish(reply)
+        except (OSError, varlink.VarlinkError, KeyError, ValueError, RuntimeError) as error:
+            raise _explained(error) from error
+        raise WorkerError("unavailable", "the model worker ended its answer without an end")
+
+
+def _finish(reply: dict[str, Any]) -> Finish:
+    return Finish(
+        stop=reply.get("stop") or "end",
+        prompt_tokens=reply.get("prompt_tokens") or 0,
+        reused_tokens=reply.get("reused_tokens") or 0,
+        completion_tokens=reply.get("completion_tokens") or 0,
+    )
+
+
+def _explained(error: Exception) -> Exception:
+    if isinstance(error, TimeoutError):
+        return WorkerError("unavailable", "the model worker does not answer any more")
+    if isinstance(error, OSError):
+        return WorkerError("unavailable", "the model worker stopped while answering (it is being restarted)")
+    if isinstance(error, varlink.VarlinkError):
+        parameters = error.parameters() or {}
+        if error.error() == f"{INTERFACE}.ContextExceeded":
+            return ContextExceededError(parameters.get("tokens", 0), parameters.get("context", 0))
+        if error.error() == f"{INTERFACE}.ModelNotReady":
+            return WorkerError(parameters.get("state", "unavailable"), parameters.get("detail", ""))
+        detail = parameters.get("detail") or _name(error)
+        return WorkerError("unavailable", f"the model worker refused: {detail}")
+    return WorkerError("unavailable", f"the model worker gave a wrong answer: {_name(error)}")
+
+
+def _name(error: Exception) -> str:
+    return str(error.error()) if isinstance(error, varlink.VarlinkError) else type(error).__name__

@@ -1,0 +1,123 @@
+"""A model worker for unit tests: serves io.aetheros.Model and does what its script says. No model in it.
+
+Run as a program: `fake_model_worker.py --socket PATH --model NAME [--script JSON]`. The last user message
+chooses what happens: "die", "die midway", "hang", "slow", "long", "echo ..." and "exceed" are described in
+`FakeModel.Generate`. A token is four characters here.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import varlink
+
+INTERFACES = Path(__file__).parents[2] / "agentd" / "interfaces"
+
+
+def tokens(text: str) -> int:
+    return (len(text) + 3) // 4
+
+
+class FakeModel:
+    """The scripted methods; `script` may hold state, context and a file that records every prompt."""
+
+    def __init__(self, script: dict[str, Any]) -> None:
+        self.state = script.get("state", "ready")
+        self.context = script.get("context", 2048)
+        self.record = script.get("record")
+        self.loading_until = time.monotonic() + script.get("loading", 0.0)
+        self.cancelled: set[str] = set()
+
+    def Status(self) -> dict[str, Any]:  # noqa: N802
+        state = "loading" if time.monotonic() < self.loading_until else self.state
+        return {"state": state, "detail": f"it is {state}", "name": "fake", "context": self.context, "threads": 1}
+
+    def Count(self, texts: list[str]) -> dict[str, Any]:  # noqa: N802
+        return {"tokens": [tokens(text) for text in texts]}
+
+    def Cancel(self, request: str) -> dict[str, Any]:  # noqa: N802
+        self.cancelled.add(request)
+        return {"cancelled": True}
+
+    def Generate(  # noqa: N802
+        self,
+        messages: list[dict[str, str]],
+        max_tokens: int | None,
+        temperature: float | None,
+        seed: int | None,
+        request: str | None,
+        _more: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        size = sum(tokens(message["content"]) + 6 for message in messages)
+        if self.record:
+            with Path(self.record).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(messages) + "\n")
+        if size + (max_tokens or 0) > self.context:
+            yield_error = {"tokens": size + (max_tokens or 0), "context": self.context}
+            raise varlink.VarlinkError(
+                {"error": "io.aetheros.Model.ContextExceeded", "parameters": yield_error}
+            )
+        asked = messages[-1]["content"].rsplit("\n", 1)[-1]
+        if asked == "die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        words = {
+            "die midway": "I was about to say",
+            "hang": "I was about to say",
+            "slow": "one two three four five six seven eight nine ten",
+            "long": "word " * 2000,
+        }.get(asked, f"You said: {asked}")
+        written = 0
+        for word in words.split(" "):
+            if written == (max_tokens or 10_000):
+                break
+            written += 1
+            yield {"text": word + " ", "done": False, "_continues": True}
+            if asked == "slow":
+                time.sleep(0.1)
+        if asked == "die midway":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if asked == "hang":
+            threading.Event().wait()
+        yield {
+            "text": "",
+            "done": True,
+            "stop": "length" if written < len(words.split(" ")) else "end",
+            "prompt_tokens": size,
+            "reused_tokens": 0,
+            "completion_tokens": written,
+            "_continues": False,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--context", type=int)
+    parser.add_argument("--script", default="{}")
+    given = parser.parse_args()
+    service = varlink.Service(interface_dir=str(INTERFACES))
+    script = json.loads(given.script)
+    if given.context:
+        script["context"] = given.context
+    service.interface("io.aetheros.Model")(lambda: FakeModel(script))
+
+    class Handler(varlink.RequestHandler):  # type: ignore[misc]
+        pass
+
+    Handler.service = service
+    Path(given.socket).unlink(missing_ok=True)
+    server = varlink.ThreadingServer(f"unix:{given.socket}", Handler)
+    server.daemon_threads = True
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
