@@ -1,0 +1,105 @@
+"""agentd as the `agent` command sees it: its methods as functions, its errors as lines for a person."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import varlink
+
+from agentd.call import calling
+from agentd.errors import AgentError
+
+INTERFACE = "io.aetheros.Agent"
+DEFAULT_SOCKET = "/run/agentd/agent.sock"
+
+FAILED, MISTAKE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
+# Seconds for a method that answers at once; agentd under emulation may just be starting.
+PATIENCE = 60.0
+# An answer may take very long; agentd itself ends one that hangs.
+ANSWER_PATIENCE = 24 * 3600.0
+
+
+def socket_path(given: str | None) -> str:
+    """The socket to use: `given`, else $AGENTD_SOCKET, else the image's."""
+    return given or os.environ.get("AGENTD_SOCKET") or DEFAULT_SOCKET
+
+
+def call(path: str, method: str, **parameters: Any) -> dict[str, Any]:
+    """The reply to one method. Raises AgentError."""
+    with _explained(path), calling(path, INTERFACE, PATIENCE) as agent:
+        reply: dict[str, Any] = getattr(agent, method)(**parameters)
+    return reply
+
+
+@contextmanager
+def asking(path: str, **parameters: Any) -> Iterator[Iterator[dict[str, Any]]]:
+    """The replies to Ask, as they come; leaving the block stops the answer. Raises AgentError."""
+    with _explained(path), calling(path, INTERFACE, ANSWER_PATIENCE) as agent:
+        yield agent.Ask(**parameters, _more=True)
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except varlink.VarlinkError as error:
+        raise _from_agentd(error) from error
+    except TimeoutError as error:
+        raise AgentError(
+            f"agentd at {path} does not answer", "see what it says: journalctl -u agentd", UNREACHABLE
+        ) from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise AgentError(
+            f"agentd is not running: {path}: {error.strerror}", _start_hint(path), UNREACHABLE
+        ) from error
+    except PermissionError as error:
+        raise AgentError(
+            f"you may not use {path}",
+            "join its group (usermod -aG aether USER), or use --socket",
+            UNREACHABLE,
+        ) from error
+    except OSError as error:
+        # EPIPE, ECONNRESET, and python-varlink's own "Disconnected".
+        raise AgentError(
+            "agentd closed the connection", "see what it says: journalctl -u agentd", UNREACHABLE
+        ) from error
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise AgentError(
+            f"{path} does not speak {INTERFACE}: {type(error).__name__}",
+            "is it agentd's socket?",
+            UNREACHABLE,
+        ) from error
+
+
+def _start_hint(path: str) -> str:
+    if path == DEFAULT_SOCKET:
+        return "systemctl status agentd; elsewhere: agentd --state DIR and agent --socket DIR/agent.sock"
+    return "start it: agentd --state DIR --model FILE.gguf, or name another --socket"
+
+
+def _from_agentd(error: varlink.VarlinkError) -> AgentError:
+    name = str(error.error())
+    parameters = error.parameters() or {}
+    detail = str(parameters.get("detail", ""))
+    short = name.removeprefix(f"{INTERFACE}.")
+    match short:
+        case "NoSuchSession":
+            return AgentError(
+                f"there is no session '{parameters.get('session')}'", "list them: agent sessions"
+            )
+        case "InvalidQuestion":
+            return AgentError(detail, "agent --help", MISTAKE)
+        case "ModelUnavailable":
+            hint = (
+                'ask again: agent -c "..."'
+                if parameters.get("state") in ("unavailable", "loading", "ready")
+                else "see what is wrong with the model: agent status"
+            )
+            return AgentError(detail, hint, FAILED)
+        case "StoreUnavailable":
+            return AgentError(detail, "nothing was stored; see: agent health, df -h /var", FAILED)
+        case "Busy":
+            return AgentError(f"agentd is busy: {detail}", "try again in a while", FAILED)
+    return AgentError(f"agentd refused: {name} {parameters}", "is `agent` as new as agentd?", FAILED)

@@ -1,0 +1,179 @@
+"""`agent chat`: a conversation on a terminal, and what the machine's consoles show.
+
+On a console unit (`--console`) it waits for agentd, and leaving it gives a login: the unit ends well and
+systemd starts agentd-login@.service in its place (docs/agent.md). Works on a serial line.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from agentd import client, display
+from agentd.answer import show_answer
+from agentd.errors import AgentError
+
+PROMPT = "> "
+HISTORY_LINES = 1000
+
+_HELP = """\
+/new              begin a new session
+/sessions         list the sessions
+/session ID       go on in another one
+/history          what was said in this one
+/status           this machine, its agent and its model
+/quit or Ctrl-D   {leave}
+Ctrl-C            stop the answer; on an empty line: nothing
+Everything else is said to the agent; //word says "/word"."""
+
+
+class Chat:
+    """A conversation in `session`, which is None until the first question begins one."""
+
+    def __init__(self, path: str, max_tokens: int | None, *, on_console: bool) -> None:
+        self.session: str | None = None
+        self._path = path
+        self._max_tokens = max_tokens
+        self._on_console = on_console
+
+    def wait_for_agentd(self) -> None:
+        """Return once agentd answers; one line says so while it does not."""
+        told = False
+        while True:
+            try:
+                client.call(self._path, "Health")
+            except AgentError as error:
+                if error.status != client.UNREACHABLE:
+                    raise
+                if not told:
+                    told = True
+                    display.write("The agent is starting ...\n")
+                time.sleep(1.0)
+            else:
+                return
+
+    def run(self) -> int:
+        """Talk until the person leaves; the exit status."""
+        history = _edit_lines() if sys.stdin.isatty() else None
+        if self._on_console:
+            # Ctrl-Z and Ctrl-\ would leave a console with nobody to bring the chat back.
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+            signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        self._greet()
+        while True:
+            try:
+                line = input(PROMPT if sys.stdin.isatty() else "").strip()
+            except EOFError:
+                display.write("\n" if sys.stdin.isatty() else "")
+                return 0
+            except KeyboardInterrupt:
+                display.write("\n")
+                continue
+            except UnicodeDecodeError:
+                display.error("that line is not UTF-8", "type it again")
+                continue
+            if not line:
+                continue
+            if history is not None:
+                _remember(history)
+            if not self._handle(line):
+                return 0
+
+    def _greet(self) -> None:
+        if not sys.stdin.isatty():
+            return
+        try:
+            status = client.call(self._path, "Status")
+        except AgentError as error:
+            display.error(error.message, error.hint)
+            return
+        leave = "/shell or Ctrl-D for a login" if self._on_console else "Ctrl-D to leave"
+        display.write(f"\nThis is {status['machine']}. Ask it something; /help for more, {leave}.\n")
+        model = status["model"]
+        if model["state"] != "ready":
+            display.note(f"the model is {model['state']}: {model['detail']}")
+        if status.get("problem"):
+            display.error(status["problem"], "agent health")
+
+    def _handle(self, line: str) -> bool:
+        """Do what `line` says; False when it says to leave."""
+        if line in ("/quit", "/exit", "/shell"):
+            return False
+        try:
+            if line.startswith("/") and not line.startswith("//"):
+                self._command(*line.split(maxsplit=1))
+            else:
+                self._say(line.removeprefix("/") if line.startswith("//") else line)
+        except AgentError as error:
+            display.error(error.message, error.hint)
+        except KeyboardInterrupt:
+            display.write("\n")
+        return True
+
+    def _command(self, name: str, argument: str = "") -> None:
+        match name:
+            case "/help":
+                leave = "leave; a login comes" if self._on_console else "leave"
+                display.write(_HELP.format(leave=leave) + "\n")
+            case "/new":
+                self.session = None
+                display.note("the next question begins a new session")
+            case "/sessions":
+                display.sessions(client.call(self._path, "Sessions", limit=20)["sessions"])
+            case "/session" if argument:
+                turns = client.call(self._path, "History", session=argument, limit=4)["turns"]
+                self.session = argument
+                display.history(turns)
+            case "/history" if self.session:
+                display.history(client.call(self._path, "History", session=self.session)["turns"])
+            case "/history":
+                display.note("nothing was said yet")
+            case "/status":
+                display.status(client.call(self._path, "Status"))
+            case "/session":
+                raise AgentError("which session?", "/sessions lists them; /session ID")
+            case _:
+                raise AgentError(f"there is no command {name}", "/help")
+
+    def _say(self, text: str) -> None:
+        parameters = {"text": text, "session": self.session, "max_tokens": self._max_tokens}
+        show_answer(self._path, parameters, "text", began=self._began)
+
+    def _began(self, session: str) -> None:
+        # Known from the first reply on: an answer that is stopped or fails belongs to it as well.
+        self.session = session
+
+
+def _edit_lines() -> Path | None:
+    """Turn on line editing; the history file, None where there is none to keep.
+
+    readline is not in every image: without it the terminal's own line editing is used.
+    """
+    try:
+        import readline
+    except ImportError:
+        return None
+    # The escape sequences of bracketed paste disturb serial terminals.
+    readline.parse_and_bind("set enable-bracketed-paste off")
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("STATE_DIRECTORY") or ""
+    try:
+        folder = Path(base) if base else Path.home() / ".local" / "state"
+        history = folder / "aether" / "chat-history"
+        history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        history.touch(mode=0o600)
+        readline.read_history_file(history)
+    except (OSError, RuntimeError):
+        return None
+    readline.set_history_length(HISTORY_LINES)
+    return history
+
+
+def _remember(history: Path) -> None:
+    import readline
+
+    # Line by line: a console may lose its power at any time. A full disk must not end the chat.
+    try:
+        readline.append_history_file(1, history)
+    except OSError:
+        return
