@@ -183,7 +183,10 @@ def _ask(given: argparse.Namespace) -> int:
         if not piped.text.strip():
             raise AgentError("what is the question?", 'agent "..."; agent --help')
         if piped.left_out:
-            raise AgentError("the question is too long", 'to ask about a text: COMMAND | agent "..."')
+            raise AgentError(
+                f"the question is longer than {pipe.MAX_SENT_BYTES} bytes",
+                'to ask about a text: COMMAND | agent "..."',
+            )
         parameters["text"] = piped.text
     else:
         parameters["text"] = text

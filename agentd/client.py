@@ -26,9 +26,9 @@ def socket_path(given: str | None) -> str:
     return given or os.environ.get("AGENTD_SOCKET") or DEFAULT_SOCKET
 
 
-def call(path: str, method: str, **parameters: Any) -> dict[str, Any]:
-    """The reply to one method. Raises AgentError."""
-    with _explained(path), calling(path, INTERFACE, PATIENCE) as agent:
+def call(path: str, method: str, patience: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
+    """The reply to one method within `patience` seconds. Raises AgentError."""
+    with _explained(path), calling(path, INTERFACE, patience) as agent:
         reply: dict[str, Any] = getattr(agent, method)(**parameters)
     return reply
 

@@ -42,7 +42,7 @@ class Chat:
         told = False
         while True:
             try:
-                client.call(self._path, "Health")
+                client.call(self._path, "Health", patience=3.0 if not told else client.PATIENCE)
             except AgentError as error:
                 if error.status != client.UNREACHABLE:
                     raise
@@ -159,7 +159,7 @@ def _edit_lines() -> Path | None:
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("STATE_DIRECTORY") or ""
     try:
         folder = Path(base) if base else Path.home() / ".local" / "state"
-        history = folder / "aether" / "chat-history"
+        history = folder / "agent" / "chat-history"
         history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         history.touch(mode=0o600)
         readline.read_history_file(history)
