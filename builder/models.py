@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -21,7 +22,15 @@ from builder.progress import Step, step
 MB = 1_000_000
 
 
-def ensure(model: Model, *, offline: bool = False) -> Path:
+@dataclass(frozen=True)
+class ModelFile:
+    """A model's file in the cache, with the sha256 that it was checked against."""
+
+    path: Path
+    sha256: str
+
+
+def ensure(model: Model, *, offline: bool = False) -> ModelFile:
     """The model's file, fetched now if the cache does not hold it.
 
     Sources are tried in their order, and each one that fails is told. Raises FetchFailed if none gives
@@ -30,11 +39,11 @@ def ensure(model: Model, *, offline: bool = False) -> Path:
     sha256 = model.sha256 or _hash_of_own_file(model)
     place = path_of(sha256)
     if is_whole(place, model):
-        return place
+        return ModelFile(place, sha256)
     place.parent.mkdir(parents=True, exist_ok=True)
     with lock(_beside(place, "lock"), wait=True, busy=f"the model {model.name} is being fetched"):
         if is_whole(place, model):
-            return place
+            return ModelFile(place, sha256)
         if offline and not any(source.file for source in model.sources):
             raise AetherError(
                 f"the model {model.name} is not in the cache", hint=f"aether models fetch {model.name}"
@@ -42,7 +51,7 @@ def ensure(model: Model, *, offline: bool = False) -> Path:
         amount = f" ({model.size // MB} MB)" if model.size else ""
         with step(f"Fetch the model {model.name}{amount}", f"model {model.name}") as progress:
             _fetch(model, sha256, place, progress)
-    return place
+    return ModelFile(place, sha256)
 
 
 def path_of(sha256: str) -> Path:

@@ -262,10 +262,14 @@ def ensure_mkosi() -> Path:
     return product("mkosi", MKOSI_VERSION, make) / "root/usr/lib/python3/dist-packages"
 
 
+def key() -> str:
+    """What identifies the tools tree in the cache."""
+    return digest(PACKAGES, CONFIG, MKOSI_VERSION)
+
+
 def ensure() -> Toolchain:
     """mkosi and the tools tree, made now (about 90 s and 400 MB of packages) if they are not there."""
     mkosi = ensure_mkosi()
-    key = digest(PACKAGES, CONFIG, MKOSI_VERSION)
 
     def make(folder: Path) -> None:
         with step("Build the tools tree (Debian trixie with compilers and QEMU)", "tools") as progress:
@@ -293,5 +297,5 @@ def ensure() -> Toolchain:
             shutil.rmtree(folder / "workspace")
             progress.note(f"{len(PACKAGES)} packages and what they need")
 
-    place = product("tools", key, make)
-    return Toolchain(mkosi, place / "tools", key)
+    place = product("tools", key(), make)
+    return Toolchain(mkosi, place / "tools", key())
