@@ -50,7 +50,7 @@ class MachineSpec:
     credentials: tuple[tuple[str, str], ...] = ()  # systemd.system-credentials(7)
     extra_kernel_words: tuple[str, ...] = ()  # after the image's own, if not under Secure Boot
     write_log: Path | None = None
-    extra: tuple[str, ...] = ()  # more words for QEMU, last
+    extra: tuple[str, ...] = ()  # more words for QEMU, last; it sees the files named by absolute path
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.devices if name not in DEVICES]:
@@ -194,6 +194,8 @@ def visible_files(spec: MachineSpec, files: Files) -> tuple[list[Path], list[Pat
     readable = [spec.kernel] if spec.firmware == "direct" and spec.kernel else []
     writable = [files.serial_log.parent]
     writable += [path for path in (spec.disk, spec.write_log) if path is not None]
+    named = (Path(text) for word in spec.extra for text in re.findall(r"(?:^|[=,])(/[^,]+)", word))
+    writable += [path for path in named if path.exists() and not path.is_relative_to("/dev")]
     devices = [Path("/dev/kvm"), Path("/dev/vhost-vsock"), Path("/dev/vhost-net")]
     return readable, [*writable, *files.extra_writable], devices
 

@@ -18,7 +18,6 @@ import json
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +69,12 @@ class CommandFailed(AetherError):
             f"in the guest: {shlex.join(completed.argv)} ended with {completed.status}, not {wanted}{said}"
         )
         self.completed = completed
+
+
+class AskFailed(AetherError):
+    """The guest's agent answered that it cannot."""
+
+    exit_status = 1
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Machine:
                 raise AetherError(
                     f"{spec.disk} is in use by another QEMU", hint="stop that machine first"
                 ) from None
-            raise self._failure(str(error)) from None
+            raise self.failure(str(error)) from None
 
     async def _start(self) -> None:
         with guest.listener(self._agent.path) as agent_port:
@@ -272,10 +277,21 @@ class Machine:
             raise CommandFailed(done, "a failure")
         return done.text + done.stderr.decode(errors="replace")
 
-    def ask(self, question: str, *, timeout: float | None = None) -> Answer:
-        """Ask the guest's agent in a new session and wait for the whole answer."""
+    def ask(
+        self,
+        question: str,
+        *,
+        session: str = "",
+        max_tokens: int | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Ask the guest's agent, in a new session unless one is named, and wait for the whole answer.
+
+        AskFailed with the agent's own words if it says that it cannot answer.
+        """
         limit = ASK_SECONDS[self.accel.kind] if timeout is None else timeout
-        return answer_of(self.execute(ask_argv(question), timeout=limit))
+        argv = ask_argv(question, session=session, max_tokens=max_tokens)
+        return answer_of(self.execute(argv, timeout=limit))
 
     # ---- power
 
@@ -399,26 +415,34 @@ class Machine:
         try:
             return self._run(limited())
         except TimeoutError:
-            raise self._failure(f"machine {self.spec.name}: waited {seconds:.0f} s for {what}") from None
+            raise self.failure(f"machine {self.spec.name}: waited {seconds:.0f} s for {what}") from None
         except Gone as error:
-            raise self._failure(f"machine {self.spec.name}: waiting for {what}: {error}") from None
+            raise self.failure(f"machine {self.spec.name}: waiting for {what}: {error}") from None
 
-    def _failure(self, message: str) -> MachineFailed:
+    def failure(self, message: str) -> MachineFailed:
+        """An error for this machine, with what is known about it kept in a folder."""
         folder = self._run(
             failure_bundle.collect(self.spec.folder, self.files, message, self._process, self._agent)
         )
         return MachineFailed(message, folder=folder, repeat=f"sh {folder / 'repeat.sh'}")
 
 
-def ask_argv(question: str) -> list[str]:
+def ask_argv(question: str, *, session: str = "", max_tokens: int | None = None) -> list[str]:
     """The guest's command that asks its agent."""
-    return ["agent", "--json", "ask", "--", question]
+    words = ["agent", "--json", "ask"]
+    if session:
+        words += ["--session", session]
+    if max_tokens is not None:
+        words += ["--max-tokens", str(max_tokens)]
+    return [*words, "--", question]
 
 
 def answer_of(done: Completed) -> Answer:
-    """The answer in what `agent --json ask` printed; CommandFailed if there is none."""
+    """The answer in what `agent --json ask` printed; AskFailed or CommandFailed if there is none."""
     try:
         raw = json.loads(done.stdout.decode())
+        if "error" in raw:
+            raise AskFailed(f"the agent could not answer: {raw['error']}", hint=str(raw.get("hint") or ""))
         return Answer(str(raw["text"]), raw, done.status)
     except (ValueError, KeyError, TypeError):
         raise CommandFailed(done, "an answer in JSON") from None
@@ -426,8 +450,3 @@ def answer_of(done: Completed) -> Answer:
 
 def _words(command: str | Sequence[str]) -> Sequence[str]:
     return ["/bin/sh", "-c", command] if isinstance(command, str) else command
-
-
-def stamp() -> str:
-    """A date for file names, local time: 20261122-174501."""
-    return time.strftime("%Y%m%d-%H%M%S")
