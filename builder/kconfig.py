@@ -11,6 +11,7 @@ Not for: compiling (kernel.py), drivers' names (drivers.py), hardening checks (h
 
 import difflib
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def load_fragment(path: Path) -> list[Wanted]:
     mistakes: list[Mistake] = []
     reason: list[str] = []
     in_block = False  # a symbol has been read since the comment: the next comment starts a new reason
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(errors="backslashreplace").splitlines(), 1):
         text = line.strip()
         match = _SET.fullmatch(text) or _UNSET.fullmatch(text)
         if not text:
@@ -193,11 +194,12 @@ def configure(toolchain: Toolchain, source: Source, wanted: Iterable[Wanted]) ->
 
     def make(folder: Path) -> None:
         with step("Configure the kernel", "kernel-config"):
-            seed_file, output, log = folder / "seed.config", folder / "output", folder / "kconfig.log"
+            seed_file, output = folder / "seed.config", folder / "output"
             seed_file.write_text(text)
             output.mkdir()
             dump = folder / "symbols.jsonl"
-            command = ["sh", "-euc", _SCRIPT, "sh", source.folder, output, seed_file, DUMP_SOURCE, dump]
+            command: list[str | Path] = ["sh", "-euc", _SCRIPT, "sh"]
+            command += [source.folder, output, seed_file, DUMP_SOURCE, dump]
             kept = cache_dir() / "logs/kernel-config.log"
             toolchain.run(
                 command,
@@ -206,11 +208,10 @@ def configure(toolchain: Toolchain, source: Source, wanted: Iterable[Wanted]) ->
                 writable=[folder],
                 readable=[source.folder, DUMP_SOURCE],
             )
-            log.write_bytes(kept.read_bytes())
             if not dump.exists():
                 raise StepFailed("Kconfig listed no symbols", log=kept)
             (output / ".config").rename(folder / "config")
-            toolchain.run(["rm", "-r", output], what="tidying up", log=folder / "rm.log", writable=[folder])
+            shutil.rmtree(output)
 
     place = product("kernel-config", key, make)
     return Configuration(key, place / "config", read_symbols(place / "symbols.jsonl"))

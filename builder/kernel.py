@@ -1,0 +1,198 @@
+"""The kernel: from what is wanted to a proven, compiled and cached bzImage.
+
+Configured and proven by kconfig.py before anything is compiled. The build tree stays in the cache, so
+that an interrupted build goes on where it was; ccache serves what was compiled before.
+Not for: fetching the source (kernel_source.py), the unified kernel image (image.py).
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from builder import kconfig, kconfig_proof, kernel_source
+from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
+from builder.errors import AetherError, StepFailed
+from builder.kconfig import Configuration, Wanted
+from builder.kernel_source import Source
+from builder.progress import Step, step
+from builder.toolchain import Toolchain
+
+FRAGMENTS = Path(__file__).parent.parent / "kernel-config"
+LARGEST_BZIMAGE = 6_000_000  # bytes
+MOST_SYMBOLS = 1_500  # set to y
+
+# Who built it, where and when is part of the kernel's banner: fixed, so that two builds are the same.
+BUILD_METADATA = {
+    "KBUILD_BUILD_USER": "aetheros",
+    "KBUILD_BUILD_HOST": "aetheros",
+    "KBUILD_BUILD_VERSION": "1",
+}
+
+# A line of kbuild's output that stands for one finished file: `  CC      kernel/fork.o`.
+_OBJECT = re.compile(r"  (?:CC|AS|AR|LD|HOSTCC|HOSTLD|VDSO|GEN|UPD|WRAP|OBJCOPY)\s+\S")
+# Measured: 799 symbols set to y made 2,750 such lines. Used until a first build has counted its own.
+_LINES_PER_SYMBOL = 3.4
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled kernel in the cache."""
+
+    folder: Path
+    bzimage: Path
+    config: Path
+    system_map: Path
+    version: str  # as `uname -r` says it
+    size_bytes: int  # of bzImage
+    symbols_y: int
+    seconds: float  # that compiling took
+
+
+source: Callable[[Toolchain], Source] = kernel_source.ensure
+
+
+def configured(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Configuration:
+    """The proven configuration, without compiling.
+
+    Raises Mistakes for every wanted symbol that does not have its value, AetherError for too many
+    symbols.
+    """
+    configuration = kconfig.configure(toolchain, tree, wanted)
+    if wrong := kconfig_proof.malformed(wanted, configuration.symbols):
+        # Configured again without them, so that what is told as lost was not lost because of them.
+        sound = [one for one in wanted if one not in wrong]
+        symbols = kconfig.configure(toolchain, tree, sound).symbols
+        kconfig_proof.raise_mistakes([*wrong.values(), *kconfig_proof.lost(sound, symbols)])
+    kconfig_proof.raise_mistakes(kconfig_proof.lost(wanted, configuration.symbols))
+    if configuration.symbols_y > MOST_SYMBOLS:
+        raise AetherError(
+            f"the kernel has {configuration.symbols_y} symbols set to y, {MOST_SYMBOLS} are allowed",
+            hint=f"take fragments or symbols away; the configuration is {configuration.config}",
+        )
+    return configuration
+
+
+def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kernel:
+    """The kernel with what is wanted: configured, proven, and compiled if the cache does not have it.
+
+    Raises Mistakes or AetherError before compiling (see `configured`), StepFailed if compiling fails,
+    AetherError if bzImage comes out larger than the limit.
+    """
+    configuration = configured(toolchain, tree, wanted)
+    key = digest(tree.key, configuration.text, toolchain.key, BUILD_METADATA, tree.date)
+
+    def make(folder: Path) -> None:
+        started = time.monotonic()
+        output = _compile(toolchain, tree, configuration)
+        seconds = time.monotonic() - started
+        if (output / ".config").read_text() != configuration.text:
+            raise StepFailed("the kernel's build changed its own configuration", log=_log(tree))
+        bzimage = folder / "bzImage"
+        shutil.copy2(output / "arch/x86/boot/bzImage", bzimage)
+        shutil.copy2(output / "System.map", folder / "System.map")
+        shutil.copy2(output / ".config", folder / "config")
+        size = bzimage.stat().st_size
+        if size > LARGEST_BZIMAGE:
+            raise AetherError(
+                f"bzImage has {size:,} bytes, {LARGEST_BZIMAGE:,} are allowed",
+                hint="take fragments or symbols away; `aether kernel MACHINE` lists them",
+            )
+        record = {
+            "version": (output / "include/config/kernel.release").read_text().strip(),
+            "size_bytes": size,
+            "symbols_y": configuration.symbols_y,
+            "seconds": round(seconds, 1),
+            "configuration": configuration.key,
+            "config_sha256": file_sha256(folder / "config"),
+            "bzimage_sha256": file_sha256(bzimage),
+            "source": asdict(tree.package),
+        }
+        write_atomically(folder / "kernel.json", json.dumps(record, indent=1) + "\n")
+
+    return load(product("kernel", key, make))
+
+
+def load(folder: Path) -> Kernel:
+    """A kernel that the cache holds, from its folder."""
+    record = json.loads((folder / "kernel.json").read_text())
+    return Kernel(
+        folder=folder,
+        bzimage=folder / "bzImage",
+        config=folder / "config",
+        system_map=folder / "System.map",
+        version=record["version"],
+        size_bytes=record["size_bytes"],
+        symbols_y=record["symbols_y"],
+        seconds=record["seconds"],
+    )
+
+
+def _log(tree: Source) -> Path:
+    return cache_dir() / "logs" / f"{tree.package.name}.log"
+
+
+def _compile(toolchain: Toolchain, tree: Source, configuration: Configuration) -> Path:
+    """Bring the build tree up to date; returns it. One build at a time works in a tree."""
+    home = cache_dir() / "kernel-build" / digest(tree.key, toolchain.key)
+    output, ccache = home / "output", cache_dir() / "ccache"
+    with lock(home.with_suffix(".lock"), wait=True, busy="another kernel is being built"):
+        output.mkdir(parents=True, exist_ok=True)
+        ccache.mkdir(exist_ok=True)
+        config = output / ".config"
+        if not config.exists() or config.read_text() != configuration.text:
+            write_atomically(config, configuration.text)
+        with step(f"Compile Linux {tree.package.version}", "kernel") as progress:
+            counter = _Counter(progress, home / "lines.json", output, configuration.symbols_y)
+            # flock holds on for as long as any process of the build lives: after a kill -9 of this
+            # process the next build waits for its orphans.
+            command: list[str | Path] = ["flock", home / "output.lock", "make", "-C", tree.folder]
+            command += [f"O={output}", f"-j{len(os.sched_getaffinity(0))}", "bzImage"]
+            toolchain.run(
+                command,
+                what="compiling the kernel",
+                log=_log(tree),
+                on_line=counter.line,
+                writable=[home, ccache],
+                readable=[tree.folder],
+                env={
+                    **BUILD_METADATA,
+                    "KBUILD_BUILD_TIMESTAMP": tree.date,
+                    "PATH": "/usr/lib/ccache:/usr/bin:/usr/sbin",
+                    "CCACHE_DIR": str(ccache),
+                    "CCACHE_MAXSIZE": "5G",
+                },
+            )
+            counter.finished()
+    return output
+
+
+class _Counter:
+    """How far a build is: files made, of those that the last whole build of this tree had.
+
+    An interrupted build is resumed with the files that it made already counted.
+    """
+
+    def __init__(self, progress: Step, record: Path, output: Path, symbols: int) -> None:
+        self.progress, self.record = progress, record
+        last = json.loads(record.read_text()) if record.exists() else {}
+        self.total = int(last.get("lines") or symbols * _LINES_PER_SYMBOL)
+        self.done = 0 if last.get("whole", True) and record.exists() else _objects(output)
+        if not record.exists() or last.get("whole"):
+            write_atomically(record, json.dumps({"lines": self.total, "whole": False}))
+
+    def line(self, text: str) -> None:
+        if _OBJECT.match(text):
+            self.done += 1
+            self.progress.progress(min(self.done, self.total), self.total, "files")
+
+    def finished(self) -> None:
+        write_atomically(self.record, json.dumps({"lines": self.total, "whole": True}))
+
+
+def _objects(output: Path) -> int:
+    return sum(1 for _ in output.rglob("*.o"))
