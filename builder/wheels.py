@@ -84,7 +84,7 @@ LIBRARIES = ("libggml-base.so.0", "libggml-cpu.so.0", "libggml.so.0", "libllama.
 # Python 3.10 and later have it themselves; one package less in the image, 15 ms less per start.
 TYPING = ("from typing_extensions import TypeAlias", "from typing import TypeAlias")
 
-INIT = f'''"""The bindings of llama.cpp's C interface from llama-cpp-python {VERSION}, without its classes."""
+INIT = f'''"""llama.cpp's C interface, bound by llama-cpp-python {VERSION}, without its classes."""
 
 from .llama_cpp import *
 

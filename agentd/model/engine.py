@@ -126,18 +126,26 @@ class Loaded:
     detail: str
 
 
-def load(path: Path, *, size: int | None, context: int, threads: int) -> Loaded:
-    """Load a GGUF file of `size` bytes (None: any). Raises ModelError."""
+# Tokens, where nobody says: keys and values cost memory for each (22 kB with the 135M model).
+DEFAULT_CONTEXT = 4096
+
+
+def load(path: Path, *, size: int | None, context: int, threads: int, template: str = "") -> Loaded:
+    """Load a GGUF file of `size` bytes (None: any), with its own chat template if no `template` is given.
+
+    `context` is in tokens; 0 is what the model was trained with, but no more than DEFAULT_CONTEXT.
+    Raises ModelError.
+    """
     check_file(path, size)
-    model = Llama(path, context=context, threads=threads)
-    source = model.chat_template()
-    template = ChatTemplate(source or CHATML, bos=model.token_text("bos"), eos=model.token_text("eos"))
+    model = Llama(path, context=context or DEFAULT_CONTEXT, threads=threads)
+    source = template or model.chat_template()
+    chat = ChatTemplate(source or CHATML, bos=model.token_text("bos"), eos=model.token_text("eos"))
     notes = [model.metadata("general.name") or path.name]
-    if source is None:
+    if not source:
         notes.append("no chat template in the file, ChatML is used")
     if context > model.trained:
         notes.append(f"context cut to the {model.trained} tokens it was trained with")
-    return Loaded(model, template, "; ".join(notes))
+    return Loaded(model, chat, "; ".join(notes))
 
 
 class Engine:

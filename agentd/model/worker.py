@@ -44,6 +44,7 @@ class Settings:
     size: int | None
     context: int
     threads: int
+    template: str  # a chat template in Jinja, empty for the file's own
     socket: str | None  # None: systemd passes it
 
 
@@ -85,18 +86,22 @@ def settings(argv: Sequence[str] | None) -> Settings:
         if value is not None and value < 1:
             raise AgentError(f"--{option} {value}: it must be at least 1")
     card: dict[str, Any] = {} if given.model else _card(given.manifest)
+    # Not llama.cpp's own default, which is half of them. More threads than CPUs wait for each other.
+    cpus = len(os.sched_getaffinity(0))
     return Settings(
         path=given.model or MODELS / str(card["file"]),
         name=given.name or card.get("name") or given.model.stem,
         size=card.get("size"),
         context=given.context or int(card.get("context") or 0),
-        threads=given.threads or len(os.sched_getaffinity(0)),
+        threads=given.threads or min(int(card.get("threads") or cpus), cpus),
+        template=str(card.get("chat_template") or ""),
         socket=given.socket,
     )
 
 
 def _card(manifest: Path) -> dict[str, Any]:
-    """The manifest's `model`: `file` below MODELS, and `name`, `size` and `context` where it says them."""
+    """The manifest's `model`: `file` below MODELS; `name`, `size`, `context`, `threads`, `chat_template`
+    where it says them."""
     try:
         card = json.loads(manifest.read_text())["model"]
         if not isinstance(card["file"], str) or "/" in card["file"]:
@@ -114,11 +119,15 @@ def serve(given: Settings) -> int:
         _remove_stale(given.socket)
     elif varlink.server.get_listen_fd() is None:
         raise AgentError("there is no socket to listen on", hint="give --socket PATH")
-    engine = Engine(
-        partial(load, given.path, size=given.size, context=given.context, threads=given.threads),
-        name=given.name,
+    loader = partial(
+        load,
+        given.path,
+        size=given.size,
+        context=given.context,
         threads=given.threads,
+        template=given.template,
     )
+    engine = Engine(loader, name=given.name, threads=given.threads)
     full = failure("InvalidRequest", detail="all connections are in use")
     # The socket is for the one user who runs agentd; systemd's has its mode from the socket unit.
     os.umask(0o077)

@@ -1,0 +1,90 @@
+"""A machine's agent run natively on this host: agentd and its worker in the tools tree, not in a VM.
+
+It is the same Python, the same llama.cpp build, the same model and the same agentd files as in the image,
+at the host's own speed: for developers, for tests and for measuring the quality of answers. The sockets
+in the state folder are the host's: `agent --socket DIR/agent.sock` reaches them. Not for: virtual
+machines (vm.py), or building what is run (wheels.py, models.py).
+"""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from builder.errors import AetherError
+from builder.toolchain import Toolchain
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def argv(
+    toolchain: Toolchain,
+    tree: Path,
+    module: str,
+    arguments: Sequence[str | Path] = (),
+    *,
+    writable: Sequence[Path] = (),
+    readable: Sequence[Path] = (),
+) -> list[str]:
+    """The command line that runs a module of agentd in the tools tree, without a network.
+
+    `tree` is the built llama_cpp (wheels.Wheels.tree). The process that is started becomes the module's
+    own, so its pid can be signalled.
+    """
+    return toolchain.argv(
+        ["python3", "-m", module, *arguments],
+        readable=[REPOSITORY / "agentd", tree, *readable],
+        writable=writable,
+        env={"PYTHONPATH": f"{REPOSITORY}:{tree}", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def worker_argv(
+    toolchain: Toolchain, tree: Path, model: Path, socket: Path, extra: Sequence[str] = ()
+) -> list[str]:
+    """The command line of a model worker alone, listening at `socket`."""
+    return argv(
+        toolchain,
+        tree,
+        "agentd.model.worker",
+        ["--socket", socket.absolute(), "--model", model.absolute(), *extra],
+        writable=[socket.parent],
+        # A folder, so that a file which does not exist is the worker's to report.
+        readable=[model.parent],
+    )
+
+
+def agentd_argv(
+    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = ()
+) -> list[str]:
+    """The command line of agentd with its state and its sockets in the folder `state`."""
+    return argv(
+        toolchain,
+        tree,
+        "agentd.daemon",
+        ["--state", state.absolute(), "--model", model.absolute(), *extra],
+        writable=[state],
+        readable=[model.parent],
+    )
+
+
+def run_agentd(toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = ()) -> int:
+    """Run agentd on this terminal until it ends; its exit status, 128 + N if signal N ended it.
+
+    Makes the folder `state`. Raises AetherError if it cannot be made.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise AetherError(f"cannot make the folder {state}: {error.strerror}") from error
+    # Ctrl-C reaches agentd too, which is in the same process group and ends in its own way.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            agentd_argv(toolchain, tree, model, state, extra),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status
