@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from builder import network
 from builder.cache import cache_dir, file_sha256, lock, write_atomically
 from builder.errors import AetherError
 
@@ -102,6 +103,7 @@ def _apt(*words: str, cwd: Path | None = None) -> str:
 
 def refresh() -> None:
     """Read trixie's signed index anew from the host's mirror."""
+    network.need("Debian's package index")
     with lock(cache_dir() / "apt.lock", wait=True, busy="the package index is in use"):
         write_atomically(cache_dir() / "apt" / f"{SUITE}.sources", sources())
         _apt("apt-get", "update", "-qq", "--error-on=any")
@@ -135,6 +137,7 @@ def update() -> None:
 
 def fetch(package: Package, folder: Path) -> Path:
     """Download a package, checked against the index's sha256; returns the .deb."""
+    network.need(f"the package {package.name} {package.version}")
     _apt("apt-get", "download", "-qq", f"{package.name}={package.version}", cwd=folder)
     [deb] = folder.glob(f"{package.name}_*.deb")
     if file_sha256(deb) != package.sha256:

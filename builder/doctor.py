@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +182,7 @@ def level(cpuinfo: str) -> str:
     return reached
 
 
-def against_machines(own: str, marches: dict[str, str]) -> Need:
+def against_machines(own: str, marches: Mapping[str, str]) -> Need:
     """Can this processor run what is compiled for the machines? Emulation can in any case."""
     order = list(LEVELS)
     beyond = [name for name, march in marches.items() if own not in order[order.index(march) :]]

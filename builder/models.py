@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from builder import network
 from builder.cache import cache_dir, file_sha256, lock
 from builder.catalogue import Model, Source, Wheel
 from builder.download import FetchFailed, download
@@ -30,11 +31,11 @@ class ModelFile:
     sha256: str
 
 
-def ensure(model: Model, *, offline: bool = False) -> ModelFile:
+def ensure(model: Model) -> ModelFile:
     """The model's file, fetched now if the cache does not hold it.
 
     Sources are tried in their order, and each one that fails is told. Raises FetchFailed if none gives
-    the file, AetherError if there is no room for it or `offline` forbids to fetch it.
+    the file, AetherError if there is no room for it or the network is needed and forbidden.
     """
     sha256 = model.sha256 or _hash_of_own_file(model)
     place = path_of(sha256)
@@ -44,10 +45,8 @@ def ensure(model: Model, *, offline: bool = False) -> ModelFile:
     with lock(_beside(place, "lock"), wait=True, busy=f"the model {model.name} is being fetched"):
         if is_whole(place, model):
             return ModelFile(place, sha256)
-        if offline and not any(source.file for source in model.sources):
-            raise AetherError(
-                f"the model {model.name} is not in the cache", hint=f"aether models fetch {model.name}"
-            )
+        if not any(source.file for source in model.sources):
+            network.need(f"the model {model.name}")
         amount = f" ({model.size // MB} MB)" if model.size else ""
         with step(f"Fetch the model {model.name}{amount}", f"model {model.name}") as progress:
             _fetch(model, sha256, place, progress)

@@ -290,6 +290,19 @@ class Profile(Written):
         """The file and line of a value: `place("kernel", "fragments", 0)`."""
         return self._document.place(trail)
 
+    def written_at(self, trail: tuple[str | int, ...]) -> Place | None:
+        """Where a value is written; None for one that nobody wrote."""
+        return self._document.places.get(trail)
+
+    def short_form(self, trail: tuple[str | int, ...]) -> Any:
+        """The word that stands for a mapping, as in `model: NAME`; None where there is none."""
+        value = self._document.values
+        for step in trail:
+            if not isinstance(value, dict) or step not in value:
+                return None
+            value = value[step]
+        return None if isinstance(value, dict | tuple) else value
+
     @property
     def chat_model(self) -> catalogue.Model:
         """The model that the agent talks with."""

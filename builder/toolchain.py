@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import apt
+from builder import apt, network
 from builder.cache import cache_dir, digest, product, write_atomically
 from builder.errors import AetherError, StepFailed
 from builder.progress import step
@@ -272,6 +272,7 @@ def ensure() -> Toolchain:
     mkosi = ensure_mkosi()
 
     def make(folder: Path) -> None:
+        network.need("the tools tree")
         with step("Build the tools tree (Debian trixie with compilers and QEMU)", "tools") as progress:
             packages = cache_dir() / "packages"
             for needed in (folder / "workspace", packages, folder / "sandbox/etc/apt/sources.list.d"):

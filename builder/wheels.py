@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder import network
 from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.progress import Step, step
@@ -120,6 +121,7 @@ def fetch() -> Path:
     """The source distribution, from the Python Package Index unless the cache has it."""
 
     def make(folder: Path) -> None:
+        network.need(f"llama-cpp-python {VERSION}")
         with step(f"Fetch llama-cpp-python {VERSION}", "llama-sdist"):
             wanted = folder / "requirements.txt"
             wanted.write_text(f"llama-cpp-python=={VERSION} --hash=sha256:{SDIST_SHA256}\n")

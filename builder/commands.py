@@ -1,0 +1,210 @@
+"""What each command of `aether` does: call the part that knows, print what it says.
+
+Facts go to standard output, progress and errors to standard error. Each function takes the parsed
+arguments and returns the exit status; the parts are imported when their command runs, so that a
+command starts with what it needs alone. Not for: arguments (cli.py), or any work of its own.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from builder.run import Options
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON for another program."""
+    print(json.dumps(value, indent=1, default=str))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows in columns; the last column may be of any width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        print("  ".join([*cells, row[-1]]).rstrip())
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Every need with its state; 1 if one is missing."""
+    from builder import doctor
+
+    needs = doctor.examine()
+    missing = sum(need.state == "missing" for need in needs)
+    if given.json:
+        print_json({"ok": not missing, "needs": [asdict(need) for need in needs]})
+        return 1 if missing else 0
+    for need in needs:
+        print(f"{need.state:8}  {need.name:16} {need.detail}")
+        if need.hint:
+            print(f"{'':8}  {'':16} hint: {need.hint}")
+    degraded = sum(need.state == "degraded" for need in needs)
+    if missing:
+        print(f"\n{missing} missing: builds do not work here yet")
+    else:
+        print("\nthis host can build and run machines" + (f"; {degraded} degraded" if degraded else ""))
+    return 1 if missing else 0
+
+
+def list_machines(given: argparse.Namespace) -> int:
+    """The machines, one a line; one whose profile cannot be used says why."""
+    from builder import profile
+    from builder.errors import Mistakes
+
+    found = []
+    for name, path in profile.names().items():
+        entry = {"name": name, "file": str(path), "description": "", "error": ""}
+        try:
+            entry["description"] = profile.load(name).description
+        except Mistakes as error:
+            entry["error"] = error.message
+        found.append(entry)
+    if given.json:
+        print_json(found)
+    else:
+        print_table([(e["name"], f"error: {e['error']}" if e["error"] else e["description"]) for e in found])
+    return 0
+
+
+def show(given: argparse.Namespace) -> int:
+    """The whole profile, with the place where each value is written."""
+    from builder import profile, profile_text
+
+    machine = profile.load(given.machine)
+    if given.json:
+        print_json(machine.model_dump(mode="json"))
+    else:
+        print("\n".join(profile_text.lines(machine)))
+    return 0
+
+
+def models(given: argparse.Namespace) -> int:
+    """The catalogue, or fetching from it."""
+    from builder import catalogue, models
+    from builder.errors import AetherError
+
+    if given.action == "fetch":
+        if not given.names:
+            raise AetherError("no model to fetch is named", hint="aether models lists them")
+        fetched = [models.ensure(model) for model in [catalogue.model(name) for name in given.names]]
+        if given.json:
+            print_json([asdict(file) for file in fetched])
+        else:
+            print("\n".join(str(file.path) for file in fetched))
+        return 0
+    if given.names:
+        raise AetherError(f"'{given.names[0]}' is one word too many", hint="aether models fetch NAME")
+    known = catalogue.known().values()
+    if given.json:
+        print_json([{**model.model_dump(mode="json"), "state": models.state(model)} for model in known])
+        return 0
+    rows = [("NAME", "KIND", "PARAMETERS", "SIZE", "CONTEXT", "LICENCE", "CACHE")]
+    for model in known:
+        size = f"{model.size // models.MB} MB" if model.size else "?"
+        row = (model.name, model.kind, model.parameters, size, str(model.context), model.licence)
+        rows.append((*row, models.state(model)))
+    print_table(rows)
+    return 0
+
+
+def kernel(given: argparse.Namespace) -> int:
+    """Configure and prove; compile if asked."""
+    from builder import build, kernel, profile, toolchain
+
+    machine = profile.load(given.machine)
+    symbols = build.wanted(machine)
+    tools = toolchain.ensure()
+    source = kernel.source(tools)
+    configuration = kernel.configured(tools, source, symbols)
+    facts: dict[str, Any] = {
+        "machine": machine.name,
+        "source": f"{source.package.name} {source.package.version}",
+        "fragments": list(machine.kernel.fragments),
+        "wanted": len(symbols),
+        "symbols_y": configuration.symbols_y,
+        "config": str(configuration.config),
+    }
+    if given.build:
+        built = kernel.ensure(tools, source, symbols)
+        facts |= {"version": built.version, "size_bytes": built.size_bytes, "bzimage": str(built.bzimage)}
+    if given.json:
+        print_json(facts)
+        return 0
+    print(f"{facts['source']}, fragments {', '.join(facts['fragments'])}")
+    print(f"{facts['wanted']} wanted symbols, every one proven; {facts['symbols_y']} symbols set to y")
+    print(facts["config"])
+    if given.build:
+        print(f"Linux {facts['version']}, {facts['size_bytes']:,} bytes")
+        print(facts["bzimage"])
+    return 0
+
+
+def build(given: argparse.Namespace) -> int:
+    """Build the machine; the files it made, one a line."""
+    from builder import build, formats, network
+    from builder.errors import AetherError
+
+    if given.offline:
+        if given.update:
+            raise AetherError("--update needs the network, --offline forbids it", hint="leave one away")
+        network.forbid()
+    built = build.build(given.machine, update=given.update)
+    wanted = given.format or built.machine.image.formats
+    made = {name: formats.export(built, name) for name in dict.fromkeys(wanted)}
+    if given.json:
+        print_json({"machine": built.machine.name, "key": built.key, "files": made, **built.layout})
+    else:
+        print("\n".join(str(path) for path in made.values()))
+    return 0
+
+
+def run(given: argparse.Namespace) -> int:
+    """Boot the machine with the agent on this terminal."""
+    from builder import run
+
+    return run.run(given.machine, _options(given, given.qemu))
+
+
+def ask(given: argparse.Namespace) -> int:
+    """Boot the machine, ask, print the answer."""
+    from builder import run
+
+    question = sys.stdin.read() if given.question == "-" else given.question
+    return run.ask(given.machine, question, _options(given))
+
+
+def _options(given: argparse.Namespace, extra: Sequence[str] = ()) -> "Options":
+    from builder.run import Options
+
+    return Options(
+        direct=given.direct,
+        new_disk=given.new_disk,
+        memory=given.memory,
+        accel=given.accel,
+        network=given.network,
+        extra=extra,
+    )
+
+
+def agentd(given: argparse.Namespace) -> int:
+    """Run the machine's agent on this host."""
+    from builder import models, native, profile, toolchain, wheels
+
+    machine = profile.load(given.machine)
+    tools = toolchain.ensure()
+    wheels.fetch()
+    model = models.ensure(machine.chat_model)
+    tree = wheels.ensure(tools, machine.cpu.march).tree
+    return native.run_agentd(tools, tree, model.path, given.state.absolute(), given.arguments)
+
+
+def completion(given: argparse.Namespace) -> int:
+    """The script that the shell reads."""
+    from argcomplete.shell_integration import shellcode
+
+    print(shellcode(["aether"], shell=given.shell))
+    return 0
