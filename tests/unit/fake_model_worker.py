@@ -1,8 +1,7 @@
 """A model worker for unit tests: serves io.aetheros.Model and does what its script says. No model in it.
 
-Run as a program: `fake_model_worker.py --socket PATH --model NAME [--script JSON]`. The last user message
-chooses what happens: "die", "die midway", "hang", "slow", "long", "echo ..." and "exceed" are described in
-`FakeModel.Generate`. A token is four characters here.
+Run as a program: `fake_model_worker.py --socket PATH --model NAME [--script JSON]`. The last line of the last
+message chooses what happens, see `FakeModel.Generate`. A token is four characters here.
 """
 
 import argparse
@@ -37,7 +36,13 @@ class FakeModel:
 
     def Status(self) -> dict[str, Any]:  # noqa: N802
         state = "loading" if time.monotonic() < self.loading_until else self.state
-        return {"state": state, "detail": f"it is {state}", "name": "fake", "context": self.context, "threads": 1}
+        return {
+            "state": state,
+            "detail": f"it is {state}",
+            "name": "fake",
+            "context": self.context,
+            "threads": 1,
+        }
 
     def Count(self, texts: list[str]) -> dict[str, Any]:  # noqa: N802
         return {"tokens": [tokens(text) for text in texts]}
@@ -55,15 +60,15 @@ class FakeModel:
         request: str | None,
         _more: bool = False,
     ) -> Iterator[dict[str, Any]]:
+        """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "slow" takes 0.1 s for
+        each of ten words, "long" says 2000, anything else is repeated."""
         size = sum(tokens(message["content"]) + 6 for message in messages)
         if self.record:
             with Path(self.record).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(messages) + "\n")
         if size + (max_tokens or 0) > self.context:
-            yield_error = {"tokens": size + (max_tokens or 0), "context": self.context}
-            raise varlink.VarlinkError(
-                {"error": "io.aetheros.Model.ContextExceeded", "parameters": yield_error}
-            )
+            numbers = {"tokens": size + (max_tokens or 0), "context": self.context}
+            raise varlink.VarlinkError({"error": "io.aetheros.Model.ContextExceeded", "parameters": numbers})
         asked = messages[-1]["content"].rsplit("\n", 1)[-1]
         if asked == "die":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -112,11 +117,16 @@ def main() -> None:
     class Handler(varlink.RequestHandler):  # type: ignore[misc]
         pass
 
+    class Server(varlink.ThreadingServer):  # type: ignore[misc]
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A caller that left is no error here."""
+
     Handler.service = service
     Path(given.socket).unlink(missing_ok=True)
-    server = varlink.ThreadingServer(f"unix:{given.socket}", Handler)
-    server.daemon_threads = True
-    server.serve_forever()
+    Server(f"unix:{given.socket}", Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,262 @@
+"""agentd as a process: start, systemd's ways, one state folder for one agentd, a damaged database, the end."""
+
+import fcntl
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import varlink
+from agentd_process import DEADLINE, FAKE_WORKER, environment, eventually, running
+
+from agentd.call import calling
+from agentd.database import MIGRATIONS, Database
+from agentd.errors import StoreUnavailable
+
+
+def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agentd.daemon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env={**environment(), **more},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "agentd needs --state DIR"),
+        (("--state", "/tmp/x"), "which model?"),
+        (
+            ("--state", "/tmp/x", "--model", "nosuch", "--models", "/nowhere"),
+            "no model 'nosuch' in /nowhere",
+        ),
+        (("--state", "/tmp/x", "--model", "a.gguf", "--context", "-5"), "--context -5 makes no sense"),
+        (("--state", "/tmp/" + "x" * 120, "--model", "a.gguf"), "is too long for a socket"),
+        (("--state", "/proc/nothing", "--model", "a.gguf"), "cannot use /proc/nothing"),
+        (("--nonsense",), "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_command_line_ends_in_one_line_and_a_hint(arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert message in lines[0]
+    assert lines[1].startswith("agentd: hint: ")
+    assert len(lines) == 2
+
+
+def test_help_and_version_are_there() -> None:
+    assert "example:" in run("--help").stdout
+    assert run("--version").stdout.startswith("agentd ")
+
+
+def test_one_state_folder_has_one_agentd(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        done = run("--state", str(agentd.state), "--model", "a.gguf")
+        assert done.returncode == 2
+        assert f"another agentd (pid {agentd.process.pid}) uses {agentd.state}" in done.stderr
+        assert agentd.call("Health")["healthy"]
+
+
+def test_the_core_is_light(tmp_path: Path) -> None:
+    program = (
+        "import sys, agentd.daemon\n"
+        "heavy = {'numpy', 'llama_cpp', 'pydantic', 'jinja2', 'requests', 'asyncio', 'logging', 'argparse', 'ssl'}\n"
+        "print(*heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert done.stdout.strip() == ""
+    with running(tmp_path / "state") as agentd:
+        agentd.ask("hello")
+        status = Path(f"/proc/{agentd.process.pid}/status").read_text()
+        memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    print(f"agentd holds {memory / 1024:.1f} MiB")
+    assert memory < 40 * 1024
+
+
+def test_systemd_passes_the_socket_and_is_told_of_every_step(tmp_path: Path) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "agent.sock"))
+    listening.listen()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(DEADLINE)
+    # What systemd does before it executes a service: sd_listen_fds(3).
+    program = (
+        "import os, sys\n"
+        f"os.dup2({listening.fileno()}, 3)\n"
+        "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'agentd.daemon'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        pass_fds=[3, listening.fileno()] if listening.fileno() != 3 else [3],
+        env={
+            **environment(),
+            "LISTEN_FDS": "1",
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "400000",
+            "STATE_DIRECTORY": str(tmp_path / "state"),
+        },
+    )
+    try:
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        assert manager.recv(4096) == b"WATCHDOG=1"
+        with calling(str(tmp_path / "agent.sock"), "io.aetheros.Agent", DEADLINE) as agent:
+            assert agent.Health()["healthy"]
+            assert agent.Status()["model"]["state"] == "unavailable"
+        process.terminate()
+        said = b""
+        while not said.startswith(b"STOPPING=1"):
+            said = manager.recv(4096)
+        assert process.wait(DEADLINE) == 0
+        assert (tmp_path / "agent.sock").exists(), "systemd's socket outlives agentd"
+        assert (tmp_path / "state" / "agent.db").exists()
+    finally:
+        process.kill()
+        process.wait()
+        listening.close()
+        manager.close()
+
+
+def test_a_killed_agentd_leaves_no_worker(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        agentd.ask("hello")
+        worker = agentd.worker_pid()
+        agentd.kill()
+        eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_a_stopped_agentd_leaves_no_worker_and_no_socket(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        agentd.ask("hello")
+        worker = agentd.worker_pid()
+        agentd.stop()
+        assert not Path(f"/proc/{worker}").exists()
+        assert not Path(agentd.socket).exists()
+
+
+def test_ctrl_c_stops_a_developers_agentd(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        agentd.process.send_signal(signal.SIGINT)
+        assert agentd.process.wait(DEADLINE) == 0
+
+
+def test_a_damaged_database_is_left_alone_and_said(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "agent.db").write_bytes(b"this is no database, but somebody may still want it\n" * 100)
+    before = (state / "agent.db").read_bytes()
+    with running(state) as agentd:
+        health = agentd.call("Health")
+        assert not health["healthy"]
+        assert "was left as it is: file is not a database" in health["detail"]
+        assert agentd.call("Status")["problem"] == health["detail"]
+        with pytest.raises(varlink.VarlinkError) as caught:
+            agentd.ask("hello")
+        assert caught.value.error() == "io.aetheros.Agent.StoreUnavailable"
+    assert (state / "agent.db").read_bytes() == before
+
+
+def test_a_database_with_damaged_pages_is_given_up_when_they_are_read(tmp_path: Path) -> None:
+    database = Database(tmp_path / "agent.db")
+    with database.writing() as connection:
+        connection.execute(
+            "INSERT INTO sessions (id, title, created, updated) VALUES ('a', ?, '', '')", ["x" * 50_000]
+        )
+    database.close()
+    with (tmp_path / "agent.db").open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    damaged = Database(tmp_path / "agent.db")
+    with pytest.raises(StoreUnavailable, match="was left as it is"), damaged.reading() as connection:
+        connection.execute("SELECT * FROM sessions").fetchall()
+    assert damaged.problem is not None
+
+
+def test_a_database_of_a_newer_agentd_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "agent.db") as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    database = Database(tmp_path / "agent.db")
+    assert f"it has schema {len(MIGRATIONS) + 1}" in str(database.problem)
+
+
+def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
+    database = Database(tmp_path / "agent.db")
+    with pytest.raises(RuntimeError), database.writing() as connection:
+        connection.execute("INSERT INTO sessions (id, title, created, updated) VALUES ('a', '', '', '')")
+        raise RuntimeError
+    with database.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+    with (
+        pytest.raises(StoreUnavailable, match="the database refused: NOT NULL"),
+        database.writing() as connection,
+    ):
+        connection.execute("INSERT INTO sessions (id) VALUES ('a')")
+    database.close()
+
+
+def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    database = Database(tmp_path / "agent.db")
+    with database.reading() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "2 is FULL"
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()
+
+
+def test_a_full_disk_refuses_the_question_and_recovers(tmp_path: Path) -> None:
+    database = Database(tmp_path / "agent.db")
+    with database.reading() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreUnavailable, match="full"), database.writing() as connection:
+        connection.execute(
+            "INSERT INTO sessions (id, title, created, updated) VALUES ('a', ?, '', '')", ["x" * 100_000]
+        )
+    assert database.problem is None
+    with database.reading() as connection:
+        connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+    with database.writing() as connection:
+        connection.execute(
+            "INSERT INTO sessions (id, title, created, updated) VALUES ('a', ?, '', '')", ["x" * 100_000]
+        )
+    database.close()
+
+
+def test_the_lock_is_held_by_the_process_and_not_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "lock").write_text("1\n")
+    with running(tmp_path / "state") as agentd:
+        assert (agentd.state / "lock").read_text().strip() == str(agentd.process.pid)
+        with (agentd.state / "lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_worker_somebody_else_runs_is_used_and_not_started(tmp_path: Path) -> None:
+    worker = subprocess.Popen([sys.executable, str(FAKE_WORKER), "--socket", str(tmp_path / "model.sock")])
+    agentd: subprocess.Popen[bytes] | None = None
+    try:
+        agentd = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "agentd.daemon", "--state", str(tmp_path / "state")),
+                *("--model-socket", str(tmp_path / "model.sock")),
+            ],
+            env=environment(),
+        )
+        path = str(tmp_path / "state" / "agent.sock")
+        eventually(lambda: os.path.exists(path))  # noqa: PTH110
+        with calling(path, "io.aetheros.Agent", DEADLINE) as agent:
+            assert agent.Ask(text="hello")["text"] == "You said: hello "
+    finally:
+        for process in (agentd, worker):
+            if process is not None:
+                process.terminate()
+                process.wait(DEADLINE)
