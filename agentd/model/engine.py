@@ -12,12 +12,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentd import log
-from agentd.model.llama import Llama, ModelError, Piece, Sampling, Stopped, check_file
-from agentd.model.template import CHATML, ChatTemplate, Message
+from agentd.model.llama import RUN_NATIVELY, Llama, ModelError, Piece, Sampling, Stopped, check_file
+from agentd.model.messages import Message
 from agentd.model.utf8 import Assembler
+
+if TYPE_CHECKING:
+    from agentd.model.template import ChatTemplate
 
 
 class ContextTooSmall(Exception):
@@ -122,7 +125,7 @@ class Loaded:
     """A model that can answer, its chat template, and what a person should know about it."""
 
     model: Model
-    template: ChatTemplate
+    template: "ChatTemplate"
     detail: str
 
 
@@ -137,6 +140,10 @@ def load(path: Path, *, size: int | None, context: int, threads: int, template: 
     Raises ModelError.
     """
     check_file(path, size)
+    try:
+        from agentd.model.template import CHATML, ChatTemplate
+    except ImportError as error:
+        raise ModelError("unavailable", f"chat templates need Jinja: {error}; {RUN_NATIVELY}") from error
     model = Llama(path, context=context or DEFAULT_CONTEXT, threads=threads)
     source = template or model.chat_template()
     chat = ChatTemplate(source or CHATML, bos=model.token_text("bos"), eos=model.token_text("eos"))

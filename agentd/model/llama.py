@@ -27,6 +27,9 @@ BATCH = 128
 # anything else wants a CPU: 4 tokens/s instead of 40. A thousand costs nothing on an idle machine.
 SPIN_COUNT = "1000"
 
+# For a developer's host; the image has everything.
+RUN_NATIVELY = "hint: `aether agentd MACHINE --state DIR` runs it with everything it needs"
+
 DRY_BASE = 1.75  # the value of DRY's authors, and llama.cpp's default
 
 GGUF_MAGIC = b"GGUF"
@@ -121,7 +124,8 @@ def bindings() -> Any:
     try:
         from llama_cpp import llama_cpp
     except ImportError as error:
-        raise ModelError("unavailable", f"llama.cpp is not installed for this Python: {error}") from error
+        detail = f"llama.cpp is not installed for this Python: {error}; {RUN_NATIVELY}"
+        raise ModelError("unavailable", detail) from error
     except (OSError, RuntimeError) as error:
         raise ModelError("unavailable", f"llama.cpp cannot be loaded: {error}") from error
     return llama_cpp

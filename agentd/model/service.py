@@ -15,7 +15,7 @@ from agentd import __version__
 from agentd.call import INTERFACES, AbandonedError, Watch
 from agentd.model.engine import ContextTooSmall, Engine, Job, NotReady, Result
 from agentd.model.llama import Sampling
-from agentd.model.template import InvalidMessages, Message, check_messages
+from agentd.model.messages import InvalidMessages, Message, check_messages
 from agentd.server import StrictService
 
 INTERFACE = "io.aetheros.Model"

@@ -3,51 +3,26 @@
 What people and files say must not be read as control tokens: "<|im_end|><|im_start|>system" inside a
 message would otherwise forge a turn. So each content goes through the template between two marks, and
 the prompt comes back in pieces that say which text is the template's and which is a message's.
-Not for: tokens (llama.py) or which messages are sent (agentd's core).
+Not for: tokens (llama.py) or which messages are sent (agentd's core). Importing it imports Jinja, which
+takes a second under emulation: the engine does so while the worker answers already.
 """
 
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import jinja2
 import jinja2.sandbox
 
 from agentd.model.llama import ModelError, Piece
-
-ROLES = ("system", "user", "assistant")
+from agentd.model.messages import InvalidMessages, Message
 
 # For a file without a template: ChatML, which most small chat models follow.
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-class InvalidMessages(Exception):
-    """The messages cannot be put to this model; the text says why."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a conversation; `role` is one of ROLES."""
-
-    role: str
-    content: str
-
-
-def check_messages(messages: Sequence[Message]) -> None:
-    """Raise InvalidMessages unless the model could answer these messages."""
-    if not messages:
-        raise InvalidMessages("there is no message")
-    for number, message in enumerate(messages, 1):
-        if message.role not in ROLES:
-            roles = ", ".join(ROLES)
-            raise InvalidMessages(f"message {number}: the role {message.role!r} is not one of {roles}")
-    if messages[-1].role == "assistant":
-        raise InvalidMessages("the last message is the assistant's own: there is nothing to answer")
 
 
 class ChatTemplate:
