@@ -7,14 +7,15 @@ its sockets in DIR and keeps the worker running itself. What agentd does is agen
 
 import fcntl
 import os
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from agentd import __version__, log
@@ -97,16 +98,14 @@ def run(configuration: Configuration) -> None:
 
         agent = Agent(conversations, ModelWorker(configuration.model_socket))
         server = _listen(configuration, agent, stop_fd, ending)
+        wake_fd = _catch_signals(ending)
+        accepting = threading.Thread(target=_accept, args=(server,), name="accept", daemon=True)
+        accepting.start()
         child = _start_worker(configuration, ending)
-        with suppress(_Stop):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, _raise_stop)
-            notify(f"READY=1\nSTATUS=agentd {__version__} answers")
-            where = configuration.listen or "the socket from systemd"
-            log.info(f"agentd {__version__} answers on {where}, state in {configuration.state}")
-            server.serve_forever(poll_interval=_poll_interval())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        notify(f"READY=1\nSTATUS=agentd {__version__} answers")
+        where = configuration.listen or "the socket from systemd"
+        log.info(f"agentd {__version__} answers on {where}, state in {configuration.state}")
+        select.select([wake_fd], [], [])
         notify("STOPPING=1\nSTATUS=agentd stops")
         # Readable for ever from now on: every wait of agent.py ends and stores what it has.
         os.eventfd_write(stop_fd, 1)
@@ -117,12 +116,25 @@ def run(configuration: Configuration) -> None:
         log.info("agentd ends")
 
 
-class _Stop(BaseException):
-    """A signal to stop; no Exception, so that socketserver does not take it for a failed request."""
+def _catch_signals(ending: ExitStack) -> int:
+    """A file descriptor that becomes readable on SIGTERM and SIGINT, whichever thread the kernel gave
+    them to and whatever the main thread waits for."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    ending.callback(os.close, reading)
+    ending.callback(os.close, writing)
+    ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writing))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+    return reading
 
 
-def _raise_stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Stop
+def _accept(server: BoundedServer) -> None:
+    try:
+        server.serve_forever(poll_interval=_poll_interval())
+    except Exception as error:
+        # Without this loop agentd is deaf: better ended and started again.
+        log.error(f"agentd cannot accept connections any more: {type(error).__name__}: {error}")
+        os._exit(1)
 
 
 def _lock_state(state: Path, ending: ExitStack) -> None:

@@ -1,14 +1,13 @@
 """A model worker for unit tests: serves io.aetheros.Model and does what its script says. No model in it.
 
-Run as a program: `fake_model_worker.py --socket PATH --model NAME [--script JSON]`. The last line of the last
-message chooses what happens, see `FakeModel.Generate`. A token is four characters here.
+Run as a program: `fake_model_worker.py --socket PATH --model NAME [--script JSON]`. The last line of the
+last message chooses what happens, see `FakeModel.Generate`. A token is four characters here.
 """
 
 import argparse
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,12 @@ INTERFACES = Path(__file__).parents[2] / "agentd" / "interfaces"
 
 def tokens(text: str) -> int:
     return (len(text) + 3) // 4
+
+
+def end_by(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    # The kernel may give the signal to another thread; this one must not say a word more.
+    threading.Event().wait()
 
 
 class FakeModel:
@@ -60,8 +65,8 @@ class FakeModel:
         request: str | None,
         _more: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "slow" takes 0.1 s for
-        each of ten words, "long" says 2000, anything else is repeated."""
+        """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "slow" takes 0.1 s
+        for each of ten words, "long" says 2000, anything else is repeated."""
         size = sum(tokens(message["content"]) + 6 for message in messages)
         if self.record:
             with Path(self.record).open("a", encoding="utf-8") as file:
@@ -71,7 +76,7 @@ class FakeModel:
             raise varlink.VarlinkError({"error": "io.aetheros.Model.ContextExceeded", "parameters": numbers})
         asked = messages[-1]["content"].rsplit("\n", 1)[-1]
         if asked == "die":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            end_by(signal.SIGSEGV)
         words = {
             "die midway": "I was about to say",
             "hang": "I was about to say",
@@ -87,7 +92,7 @@ class FakeModel:
             if asked == "slow":
                 time.sleep(0.1)
         if asked == "die midway":
-            os.kill(os.getpid(), signal.SIGKILL)
+            end_by(signal.SIGKILL)
         if asked == "hang":
             threading.Event().wait()
         yield {
@@ -130,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

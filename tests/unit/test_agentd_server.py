@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import varlink
 from agentd_process import DEADLINE, Agentd, eventually, running
 
 from agentd import server
@@ -110,7 +111,7 @@ def test_a_number_without_bound_ends_in_one_line(agentd: Agentd) -> None:
 
 def test_a_message_without_an_end_is_bounded(agentd: Agentd) -> None:
     with connected(agentd) as client:
-        with pytest.raises(OSError):  # noqa: PT011 - EPIPE or ECONNRESET, as it comes
+        with pytest.raises(OSError):  # EPIPE or ECONNRESET, as it comes
             for _ in range(10 * MAX_MESSAGE // (1 << 16)):
                 client.sendall(b"x" * (1 << 16))
         [error] = replies(client)
@@ -163,7 +164,7 @@ def test_a_slow_message_is_let_go(agentd: Agentd, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(server, "MESSAGE_TIME", 0.1)
     service = server.StrictService(interface_dir=str(tmp_path))
     address = f"unix:{tmp_path / 'slow.sock'}"
-    bounded = server.BoundedServer(address, service, server.varlink.InvalidParameter("full"), lambda: None)
+    bounded = server.BoundedServer(address, service, varlink.InvalidParameter("full"), lambda: None)
     thread = threading.Thread(target=bounded.serve_forever, args=(0.05,))
     thread.start()
     with bounded, socket.socket(socket.AF_UNIX) as client:

@@ -184,7 +184,8 @@ def test_what_does_not_fit_the_context_is_cut_with_a_note(agentd: Agentd, tmp_pa
     kept = len(read) - len("\n\nwhat failed?") + 1
     assert read.endswith("line 19999\n\nwhat failed?")
     assert note == (
-        f"the first {len(log) + 1000 - kept} of {len(log) + 1000} characters were left out to fit the context"
+        f"the first {len(log) + 1000 - kept} of {len(log) + 1000} characters"
+        " were left out to fit the context"
     )
 
 
