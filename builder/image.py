@@ -209,9 +209,10 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
     repart_at_boot.mkdir(parents=True)
     for template in sorted((TEMPLATES / "repart").glob("*.j2")):
         _render(template, work / "repart" / template.stem, grow=False, **sizes)
-        # At boot the same definitions find the same partitions; only the last may grow.
+        # At boot the same definitions find the same partitions, format none, and let the last one grow.
         text = _render(template, repart_at_boot / template.stem, grow=True, **sizes)
-        kept = [line for line in text.splitlines() if not line.startswith(("CopyFiles", "ExcludeFiles"))]
+        wanted = ("[", "Type", "Label", "Size", "Grow")
+        kept = [line for line in text.splitlines() if line.startswith(wanted)]
         (repart_at_boot / template.stem).write_text("\n".join(kept) + "\n")
     (work / "sandbox/etc/apt/sources.list.d/mkosi.sources").write_text(apt.sources())
     incremental = cache_dir() / "mkosi" / digest(toolchain.key, sorted(listed["packages"]))

@@ -1,0 +1,117 @@
+"""From a machine's name to its finished image: the order of the parts.
+
+First everything that needs the network is fetched, then everything is built without it. What the
+cache already holds is taken from there. Not for: how any one part is made.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import (
+    __version__,
+    apt,
+    image,
+    kconfig,
+    kernel,
+    kernel_source,
+    models,
+    profile,
+    toolchain,
+    wheels,
+)
+from builder.cache import cache_dir, write_atomically
+from builder.progress import step
+from builder.toolchain import Toolchain
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """A machine's finished image and what a virtual machine needs to boot it."""
+
+    machine: profile.Profile
+    toolchain: Toolchain
+    folder: Path
+    image: Path  # the whole disk, raw; never written to
+    layout: Mapping[str, Any]  # image.json: key, size, partitions with label, offset and size in bytes
+    kernel: Path  # bzImage, for direct boot
+    command_line: str
+    wheels: Path  # the folder that holds the Python package llama_cpp
+    model: Path  # the GGUF file
+
+    @property
+    def key(self) -> str:
+        """The hash of everything that went in."""
+        return self.folder.name
+
+
+def wanted(machine: profile.Profile) -> list[kconfig.Wanted]:
+    """Every kernel symbol that the machine's fragments and its own `kernel.config` ask for."""
+    own = [
+        kconfig.user_wanted(one.symbol, one.value, reason=one.reason, file=one.path, line=one.line)
+        for one in machine.settings
+    ]
+    return kconfig.layers(machine.kernel.fragments, image.REPOSITORY / "kernel-config", own)
+
+
+def build(name: str, *, update: bool = False) -> BuiltImage:
+    """Build a machine, or find it built.
+
+    Raises Mistakes for what is wrong in its profile or kernel configuration, StepFailed for a step
+    that failed; either leaves the previous image as it was.
+    """
+    machine = profile.load(name)
+    symbols = wanted(machine)
+    if update:
+        with step("Read the package index"):
+            apt.update()
+    tools = toolchain.ensure()
+    wheels.fetch()
+    model = models.ensure(machine.chat_model)
+    source = kernel_source.ensure(
+        tools, suite=machine.kernel.source.suite, package=machine.kernel.source.package
+    )
+
+    built_kernel = kernel.ensure(tools, source, symbols)
+    built_wheels = wheels.ensure(tools, machine.cpu.march)
+    card = machine.chat_model
+    given = image.ImageInput(
+        machine=machine.name,
+        version=__version__,
+        kernel=built_kernel.bzimage,
+        kernel_version=built_kernel.version,
+        command_line=[*image.COMMAND_LINE, *machine.kernel.command_line],
+        python_tree=built_wheels.tree,
+        model=model.path,
+        model_card={
+            "name": card.name,
+            "sha256": model.sha256,
+            "size": model.path.stat().st_size,
+            "licence": card.licence,
+            "context": machine.agent.context,
+            "threads": machine.cpu.threads,
+        },
+        profile=machine.model_dump(mode="json"),
+        record={
+            "kernel": {"package": source.package.version, "symbols": built_kernel.symbols_y},
+            "llama_cpp": built_wheels.record,
+            "tools": tools.key,
+        },
+    )
+    folder = image.ensure(tools, given)
+    result = BuiltImage(
+        machine=machine,
+        toolchain=tools,
+        folder=folder,
+        image=folder / "image.raw",
+        layout=json.loads((folder / "image.json").read_text()),
+        kernel=built_kernel.bzimage,
+        command_line=" ".join(given.command_line),
+        wheels=built_wheels.tree,
+        model=model.path,
+    )
+    # Which image is the machine's newest, for whoever looks in the cache by hand.
+    write_atomically(cache_dir() / "machines" / f"{machine.name}.json", json.dumps({"image": str(folder)}))
+    return result
