@@ -161,7 +161,9 @@ def test_a_file_that_changed_since_is_fetched_from_its_beginning(server: FileSer
     with pytest.raises(FetchFailed):
         models.ensure(model)
     server.body, server.etag = BODY, '"one"'
+    server.requests.clear()
     assert models.ensure(model).path.read_bytes() == BODY
+    assert len(server.requests) == 1  # the server itself said that its file is another one
 
 
 def test_a_change_that_the_server_does_not_tell_costs_one_more_fetch(server: FileServer) -> None:
