@@ -166,7 +166,7 @@ def _remove_stale(path: str) -> None:
             return
         except OSError:
             return  # no such file, or something that listening will report
-    raise AgentError(f"another worker listens on {path}", hint="stop it, or take another --socket")
+    raise AgentError(f"another worker is at {path}", hint="stop it, or take another --socket")
 
 
 if __name__ == "__main__":
