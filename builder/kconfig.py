@@ -12,8 +12,9 @@ Not for: compiling (kernel.py), drivers' names (drivers.py), hardening checks (h
 import difflib
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from builder.cache import cache_dir, digest, product
@@ -51,20 +52,30 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A `.config` that the tree's Kconfig made, and all symbols as it sees them."""
+    """A `.config` that the tree's Kconfig made, and all symbols as it sees them (read when asked for)."""
 
     key: str
     config: Path
-    symbols: Mapping[str, Symbol]
+
+    @cached_property
+    def symbols(self) -> dict[str, Symbol]:
+        """The 18,000 symbols of the tree by name; reading them takes half a second."""
+        return read_symbols(self.config.with_name("symbols.jsonl"))
+
+    @cached_property
+    def text(self) -> str:
+        """The `.config` itself."""
+        return self.config.read_text()
 
     @property
-    def text(self) -> str:
-        return self.config.read_text()
+    def values(self) -> dict[str, str]:
+        """What is set, by symbol, as the `.config` writes it."""
+        return dict(re.findall(r"^CONFIG_(\w+)=(.*)$", self.text, re.MULTILINE))
 
     @property
     def symbols_y(self) -> int:
         """How many symbols are set to y."""
-        return len(re.findall(r"^CONFIG_\w+=y$", self.text, re.MULTILINE))
+        return list(self.values.values()).count("y")
 
 
 def known_fragments(folder: Path) -> list[str]:
@@ -214,4 +225,4 @@ def configure(toolchain: Toolchain, source: Source, wanted: Iterable[Wanted]) ->
             shutil.rmtree(output)
 
     place = product("kernel-config", key, make)
-    return Configuration(key, place / "config", read_symbols(place / "symbols.jsonl"))
+    return Configuration(key, place / "config")

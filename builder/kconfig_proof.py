@@ -20,6 +20,11 @@ _FORMS = {
 }
 
 
+def holds(wanted: Iterable[Wanted], values: Mapping[str, str]) -> bool:
+    """Whether a `.config` with these values has every wanted one, to the letter; enough, not necessary."""
+    return all(values.get(one.symbol, "n") == one.value for one in effective(wanted).values())
+
+
 def malformed(wanted: Iterable[Wanted], symbols: Mapping[str, Symbol]) -> dict[Wanted, Mistake]:
     """What no configuration satisfies: a symbol that this kernel does not have, a value of a wrong type."""
     found = {one: _malformed(one, symbols) for one in wanted}

@@ -34,9 +34,9 @@ BUILD_METADATA = {
 }
 
 # A line of kbuild's output that stands for one finished file: `  CC      kernel/fork.o`.
-_OBJECT = re.compile(r"  (?:CC|AS|AR|LD|HOSTCC|HOSTLD|VDSO|GEN|UPD|WRAP|OBJCOPY)\s+\S")
-# Measured: 799 symbols set to y made 2,750 such lines. Used until a first build has counted its own.
-_LINES_PER_SYMBOL = 3.4
+_FILE = re.compile(r"  (?:CC|AS|AR|LD|HOSTCC|HOSTLD|VDSO|GEN|UPD|WRAP|OBJCOPY)\s+\S")
+# Measured: 700 symbols set to y made 1,978 files. Used until a first build has counted its own.
+_FILES_PER_SYMBOL = 2.8
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,26 @@ def configured(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> 
     symbols.
     """
     configuration = kconfig.configure(toolchain, tree, wanted)
-    if wrong := kconfig_proof.malformed(wanted, configuration.symbols):
-        # Configured again without them, so that what is told as lost was not lost because of them.
-        sound = [one for one in wanted if one not in wrong]
-        symbols = kconfig.configure(toolchain, tree, sound).symbols
-        kconfig_proof.raise_mistakes([*wrong.values(), *kconfig_proof.lost(sound, symbols)])
-    kconfig_proof.raise_mistakes(kconfig_proof.lost(wanted, configuration.symbols))
+    if not kconfig_proof.holds(wanted, configuration.values):
+        _explain(toolchain, tree, wanted, configuration)
     if configuration.symbols_y > MOST_SYMBOLS:
         raise AetherError(
             f"the kernel has {configuration.symbols_y} symbols set to y, {MOST_SYMBOLS} are allowed",
             hint=f"take fragments or symbols away; the configuration is {configuration.config}",
         )
     return configuration
+
+
+def _explain(
+    toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted], configuration: Configuration
+) -> None:
+    """Raise Mistakes for each wanted symbol without its value; returns if a later layer overruled them."""
+    if wrong := kconfig_proof.malformed(wanted, configuration.symbols):
+        # Configured again without them, so that what is told as lost was not lost because of them.
+        sound = [one for one in wanted if one not in wrong]
+        symbols = kconfig.configure(toolchain, tree, sound).symbols
+        kconfig_proof.raise_mistakes([*wrong.values(), *kconfig_proof.lost(sound, symbols)])
+    kconfig_proof.raise_mistakes(kconfig_proof.lost(wanted, configuration.symbols))
 
 
 def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kernel:
@@ -147,7 +155,7 @@ def _compile(toolchain: Toolchain, tree: Source, configuration: Configuration) -
         if not config.exists() or config.read_text() != configuration.text:
             write_atomically(config, configuration.text)
         with step(f"Compile Linux {tree.package.version}", "kernel") as progress:
-            counter = _Counter(progress, home / "lines.json", output, configuration.symbols_y)
+            counter = Counter(progress, home / "files.json", output, configuration.symbols_y)
             # flock holds on for as long as any process of the build lives: after a kill -9 of this
             # process the next build waits for its orphans.
             command: list[str | Path] = ["flock", home / "output.lock", "make", "-C", tree.folder]
@@ -171,28 +179,32 @@ def _compile(toolchain: Toolchain, tree: Source, configuration: Configuration) -
     return output
 
 
-class _Counter:
-    """How far a build is: files made, of those that the last whole build of this tree had.
+class Counter:
+    """How far a build is: files made, of those that a whole build of this tree has.
 
-    An interrupted build is resumed with the files that it made already counted.
+    The number is the last whole build's, at first an estimate. An interrupted build is resumed with the
+    files that it made already counted.
     """
 
     def __init__(self, progress: Step, record: Path, output: Path, symbols: int) -> None:
         self.progress, self.record = progress, record
         last = json.loads(record.read_text()) if record.exists() else {}
-        self.total = int(last.get("lines") or symbols * _LINES_PER_SYMBOL)
-        self.done = 0 if last.get("whole", True) and record.exists() else _objects(output)
-        if not record.exists() or last.get("whole"):
-            write_atomically(record, json.dumps({"lines": self.total, "whole": False}))
+        self.total = int(last.get("files") or symbols * _FILES_PER_SYMBOL)
+        self.is_first = not last or not last["whole"]
+        self.done = _files_made(output) if self.is_first else 0
+        write_atomically(record, json.dumps({"files": last.get("files", 0), "whole": False}))
 
     def line(self, text: str) -> None:
-        if _OBJECT.match(text):
+        """Count a line of kbuild's output, if it stands for a finished file."""
+        if _FILE.match(text):
             self.done += 1
-            self.progress.progress(min(self.done, self.total), self.total, "files")
+            self.progress.progress(self.done, max(self.total, self.done), "files")
 
     def finished(self) -> None:
-        write_atomically(self.record, json.dumps({"lines": self.total, "whole": True}))
+        """Keep the number of files; a build that made only what had changed does not lower it."""
+        known = json.loads(self.record.read_text())["files"]
+        write_atomically(self.record, json.dumps({"files": max(known, self.done), "whole": True}))
 
 
-def _objects(output: Path) -> int:
-    return sum(1 for _ in output.rglob("*.o"))
+def _files_made(output: Path) -> int:
+    return sum(1 for path in output.rglob("*") if path.suffix in (".o", ".a"))

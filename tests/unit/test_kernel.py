@@ -1,0 +1,76 @@
+"""What a kernel's build knows of itself without compiling: its record and its progress."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from builder import kernel
+from builder.progress import Step
+
+
+class Shown(Step):
+    """A step that keeps what it was told."""
+
+    def progress(self, done: int, total: int, what: str = "") -> None:
+        self.last = total
+        self.counts = [*getattr(self, "counts", []), done]
+
+
+LINES = [
+    "  CC      kernel/fork.o",
+    "  AR      kernel/built-in.a",
+    "make[1]: Entering directory '/x'",
+    "  CALL    scripts/checksyscalls.sh",
+    "  LD      vmlinux",
+]
+
+
+def count(folder: Path, output: Path, lines: list[str]) -> tuple[list[int], float | None, "kernel.Counter"]:
+    step = Shown("t", "", None)
+    counter = kernel.Counter(step, folder / "files.json", output, 100)
+    for line in lines:
+        counter.line(line)
+    return getattr(step, "counts", []), step.last, counter
+
+
+def test_progress_counts_the_files_that_were_made(tmp_path: Path) -> None:
+    counts, total, _ = count(tmp_path, tmp_path, LINES)
+    assert counts == [1, 2, 3]
+    assert total is not None and total > 100
+
+
+def test_a_finished_build_tells_the_next_one_how_many_files_there_are(tmp_path: Path) -> None:
+    count(tmp_path, tmp_path, LINES)[2].finished()
+    counts, total, _ = count(tmp_path, tmp_path, LINES[:1])
+    assert (counts, total) == ([1], 3)
+
+
+def test_an_interrupted_build_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    count(tmp_path, tmp_path / "output", LINES[:2])
+    for name in ("fork.o", "built-in.a"):
+        (tmp_path / "output" / name).touch()
+    counts, _, counter = count(tmp_path, tmp_path / "output", LINES[4:])
+    assert counts == [3]
+    counter.finished()
+    assert json.loads((tmp_path / "files.json").read_text()) == {"files": 3, "whole": True}
+
+
+def test_a_later_small_build_does_not_lower_the_count_of_a_whole_one(tmp_path: Path) -> None:
+    count(tmp_path, tmp_path, LINES)[2].finished()
+    count(tmp_path, tmp_path, LINES[:1])[2].finished()
+    assert json.loads((tmp_path / "files.json").read_text())["files"] == 3
+
+
+def test_a_kernel_is_read_back_from_its_record(tmp_path: Path) -> None:
+    record = {"version": "6.12.1", "size_bytes": 5, "symbols_y": 7, "seconds": 1.5}
+    (tmp_path / "kernel.json").write_text(json.dumps(record))
+    built = kernel.load(tmp_path)
+    assert (built.version, built.size_bytes, built.symbols_y, built.seconds) == ("6.12.1", 5, 7, 1.5)
+    assert built.bzimage == tmp_path / "bzImage"
+
+
+@pytest.mark.parametrize("line", ["", "  LD", "CC kernel/fork.o", "  CALL    scripts/x.sh"])
+def test_other_lines_are_not_progress(tmp_path: Path, line: str) -> None:
+    assert count(tmp_path, tmp_path, [line])[0] == []
