@@ -1,1 +1,0 @@
-"""The tests of the builder and of the agent."""
