@@ -92,6 +92,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
             "licence": card.licence,
             "context": machine.agent.context,
             "threads": machine.cpu.threads,
+            "chat_template": card.chat_template.text,
         },
         profile=machine.model_dump(mode="json"),
         record={

@@ -115,7 +115,6 @@ def _build(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
     _virtual_machine(parser)
-    parser.add_argument("qemu", metavar="-- QEMU ARGS", nargs="*", help="more words for QEMU")
 
 
 def _virtual_machine(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +138,6 @@ def _ask(parser: argparse.ArgumentParser) -> None:
 def _agentd(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
     parser.add_argument("--state", metavar="DIR", type=Path, required=True, help="folder of its memory")
-    parser.add_argument("arguments", metavar="-- ARGS", nargs="*", help="more words for agentd")
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +168,8 @@ COMMANDS = {
         _run,
         commands.run,
         "boot a machine in QEMU here, the agent on this terminal",
-        "Builds the machine first if need be. Without a terminal it asks one question and powers off.",
+        "Builds the machine first if need be. Without a terminal it asks one question and powers off.\n"
+        "aether run MACHINE -- WORDS gives QEMU more words.",
     ),
     "ask": (
         _ask,
@@ -178,7 +177,12 @@ COMMANDS = {
         "boot a machine headless, ask once, print the answer, power off",
         "Only the answer goes to standard output; the exit status tells whether there was one.",
     ),
-    "agentd": (_agentd, commands.agentd, "run a machine's agent on this host, without an image", ""),
+    "agentd": (
+        _agentd,
+        commands.agentd,
+        "run a machine's agent on this host, without an image",
+        "aether agentd MACHINE --state DIR -- WORDS gives agentd more words.",
+    ),
     "completion": (
         _completion,
         commands.completion,
@@ -210,6 +214,18 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The arguments; `extra` holds the words after `--`, which are for the program that is run."""
+    extra: list[str] = []
+    # argparse would take some of them for its own.
+    if arguments[:1] in (["run"], ["agentd"]) and "--" in arguments:
+        split = arguments.index("--")
+        arguments, extra = arguments[:split], arguments[split + 1 :]
+    given = parser.parse_args(arguments)
+    given.extra = extra
+    return given
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `aether`; its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -220,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
             import argcomplete
 
             argcomplete.autocomplete(parser)
-        given = parser.parse_args(arguments)
+        given = parse(parser, arguments)
         if given.command is None:
             parser.print_help(sys.stderr)
             return MISTAKE

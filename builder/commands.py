@@ -166,7 +166,7 @@ def run(given: argparse.Namespace) -> int:
     """Boot the machine with the agent on this terminal."""
     from builder import run
 
-    return run.run(given.machine, _options(given, given.qemu))
+    return run.run(given.machine, _options(given))
 
 
 def ask(given: argparse.Namespace) -> int:
@@ -177,7 +177,7 @@ def ask(given: argparse.Namespace) -> int:
     return run.ask(given.machine, question, _options(given))
 
 
-def _options(given: argparse.Namespace, extra: Sequence[str] = ()) -> "Options":
+def _options(given: argparse.Namespace) -> "Options":
     from builder.run import Options
 
     return Options(
@@ -186,7 +186,7 @@ def _options(given: argparse.Namespace, extra: Sequence[str] = ()) -> "Options":
         memory=given.memory,
         accel=given.accel,
         network=given.network,
-        extra=extra,
+        extra=given.extra,
     )
 
 
@@ -199,7 +199,7 @@ def agentd(given: argparse.Namespace) -> int:
     wheels.fetch()
     model = models.ensure(machine.chat_model)
     tree = wheels.ensure(tools, machine.cpu.march).tree
-    return native.run_agentd(tools, tree, model.path, given.state.absolute(), given.arguments)
+    return native.run_agentd(tools, tree, model.path, given.state.absolute(), given.extra)
 
 
 def completion(given: argparse.Namespace) -> int:

@@ -79,6 +79,14 @@ def _is_word(text: str) -> str:
     return text
 
 
+def _is_driver(name: str) -> str:
+    # Refused rather than passed over: the machine would boot without its disk.
+    raise wrong(
+        f"drivers by name, such as '{name}', are not understood yet", "name symbols in kernel.config"
+    )
+
+
+Driver = Annotated[str, AfterValidator(_is_driver)]
 Fragment = Annotated[str, AfterValidator(_is_fragment)]
 Symbol = Annotated[str, AfterValidator(_is_symbol)]
 Device = Annotated[str, AfterValidator(_is_device)]
@@ -138,7 +146,9 @@ class Kernel(Written):
     config: dict[Symbol, ConfigValue] = Field(
         default={}, description="single symbols, the last word: `NVME_CORE: y` or `{value: y, reason: ...}`"
     )
-    drivers: tuple[str, ...] = Field(default=(), description="drivers by the name of their module")
+    drivers: tuple[Driver, ...] = Field(
+        default=(), description="drivers by the name of their module; not understood yet, must be empty"
+    )
     command_line: tuple[Word, ...] = Field(default=(), description="words for the kernel's command line")
 
 
@@ -196,7 +206,10 @@ class Agent(Written):
     """What the agent thinks with."""
 
     model: ModelChoice = Field(description="the model it talks with")
-    embedder: ModelChoice | None = Field(default=None, description="the model it compares texts with")
+    embedder: ModelChoice | None = Field(
+        default=None,
+        description="the model it compares texts with, described as `agent.model` is; not used yet",
+    )
     context: Annotated[int, Field(ge=256, le=1 << 20)] = Field(
         default=2048, description="tokens that it has in view at once"
     )

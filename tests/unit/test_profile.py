@@ -310,6 +310,15 @@ def test_a_context_beyond_the_models_is_told(machines: Path) -> None:
     ]
 
 
+def test_drivers_by_name_are_refused_and_not_passed_over(machines: Path) -> None:
+    text = GOOD.format(name="m").replace("  command_line", "  drivers: [nvme]\n  command_line")
+    write(machines, "m", text)
+    assert mistakes("m") == [
+        "m.yaml:7: kernel.drivers: drivers by name, such as 'nvme', are not understood yet"
+        " (hint: name symbols in kernel.config)"
+    ]
+
+
 def test_a_chat_model_is_no_embedder(machines: Path) -> None:
     write(machines, "m", GOOD.format(name="m").replace("135m}", "135m, embedder: qwen2.5-coder-0.5b}"))
     assert mistakes("m") == [

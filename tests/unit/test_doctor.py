@@ -1,0 +1,152 @@
+"""What `aether doctor` says about hosts of all kinds, and about this one."""
+
+import fcntl
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from builder import apt, doctor, toolchain
+from builder.accel import Accel
+from builder.doctor import Need
+from builder.errors import AetherError
+
+V3 = (
+    "fpu cx8 cmov mmx fxsr syscall sse sse2 cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
+    " avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
+)
+
+
+def test_this_host_can_build() -> None:
+    needs = doctor.examine()
+    assert [need for need in needs if need.state == "missing"] == []
+    assert {"system", "python", "root", "disk space", "memory", "processor", "kvm", "vsock"} <= {
+        need.name for need in needs
+    }
+
+
+def test_whatever_is_not_ok_says_what_to_do() -> None:
+    for need in doctor.examine():
+        assert need.state == "ok" or need.hint, need
+
+
+def test_an_old_python_is_missing() -> None:
+    assert doctor.python((3, 10, 4)) == Need(
+        "python", "missing", "3.10.4 is older than 3.11", "use Debian 12 or newer"
+    )
+    assert doctor.python((3, 11, 0)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("release", "machine", "state"),
+    [
+        ({"ID": "debian", "VERSION_ID": "12"}, "x86_64", "ok"),
+        ({"ID": "debian", "VERSION_ID": "13"}, "x86_64", "ok"),
+        ({"ID": "debian", "VERSION_ID": "11"}, "x86_64", "degraded"),
+        ({"ID": "debian"}, "x86_64", "degraded"),
+        ({"ID": "fedora", "VERSION_ID": "43"}, "x86_64", "missing"),
+        ({"ID": "debian", "VERSION_ID": "12"}, "aarch64", "missing"),
+    ],
+)
+def test_builds_are_made_on_debian_12_and_13(release: dict[str, str], machine: str, state: str) -> None:
+    assert doctor.system(release, machine).state == state
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [
+        ("", ""),
+        ("fpu cx8 cmov mmx fxsr syscall sse sse2", "x86-64"),
+        (V3, "x86-64-v3"),
+        (V3.replace("avx2", ""), "x86-64-v2"),
+        (V3 + " avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64-v4"),
+        (V3.replace("cx16", "") + " avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64"),
+    ],
+)
+def test_the_level_of_a_processor_is_the_highest_that_is_whole(flags: str, level: str) -> None:
+    assert doctor.level(f"processor : 0\nflags\t\t: {flags}\nprocessor : 1\nflags : none\n") == level
+
+
+def test_the_level_of_this_processor_is_what_the_c_library_says(tmp_path: Path) -> None:
+    """ld.so knows the same levels; Linux and it must agree."""
+    loader = shutil.which("/lib64/ld-linux-x86-64.so.2")
+    if loader is None:
+        pytest.skip("no x86-64 C library here")
+    said = subprocess.run([loader, "--help"], capture_output=True, text=True, check=True).stdout
+    supported = [
+        line.split()[0] for line in said.splitlines() if "(supported" in line and "x86-64-v" in line
+    ]
+    highest = max(supported, default="x86-64")
+    assert doctor.level(Path("/proc/cpuinfo").read_text()) == highest
+
+
+def test_a_machine_beyond_this_processor_is_degraded_and_named() -> None:
+    need = doctor.against_machines("x86-64-v2", {"old": "x86-64", "new": "x86-64-v3", "same": "x86-64-v2"})
+    assert (need.state, need.detail) == ("degraded", "x86-64-v2: less than new asks for")
+    assert "emulation" in need.hint
+    assert doctor.against_machines("x86-64-v4", {"new": "x86-64-v3"}).state == "ok"
+    assert doctor.against_machines("", {"old": "x86-64"}).state == "degraded"
+
+
+def test_a_kvm_that_opens_and_runs_no_guest_is_degraded() -> None:
+    need = doctor.kvm(Accel("tcg", "/dev/kvm opens, but the processor shows neither vmx nor svm"))
+    assert need.state == "degraded"
+    assert need.hint == "virtual machines run by emulation, some ten times slower"
+
+
+def test_a_kvm_that_may_not_be_opened_names_the_group() -> None:
+    assert "adduser $USER kvm" in doctor.kvm(Accel("tcg", "/dev/kvm cannot be opened: denied")).hint
+    assert "firmware" in doctor.kvm(Accel("tcg", "/dev/kvm does not exist")).hint
+    assert doctor.kvm(Accel("kvm", "svm, and a short boot worked")).state == "ok"
+
+
+def test_too_little_disk_is_missing_and_says_how_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AETHER_CACHE", str(tmp_path))
+    assert doctor.disk_space(tmp_path / "not" / "made" / "yet").state == "ok"
+    assert not (tmp_path / "not").exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 * doctor.GB))
+    need = doctor.disk_space(tmp_path)
+    assert (need.state, need.detail) == (
+        "missing",
+        f"3 GB free in {tmp_path}; a first build needs 8 GB",
+    )
+    (tmp_path / "tools" / toolchain.key()).mkdir(parents=True)
+    assert doctor.disk_space(tmp_path).state == "degraded"
+
+
+def test_a_mirror_that_answers_is_ok() -> None:
+    need = doctor.mirror(apt.mirrors()[0])
+    if need.state == "degraded":
+        pytest.skip("this host's package mirror cannot be reached")
+    assert need.detail.startswith("http")
+
+
+def test_a_mirror_that_does_not_answer_is_degraded() -> None:
+    need = doctor.mirror("http://127.0.0.1:9/debian")
+    assert (need.state, need.detail) == ("degraded", "http://127.0.0.1:9/debian does not answer")
+    assert "cache" in need.hint
+
+
+def test_a_lock_that_is_held_names_its_process(tmp_path: Path) -> None:
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel/.free.lock").write_text("1")
+    held = tmp_path / "kernel/.busy.lock"
+    with held.open("w+") as file:
+        file.write("4711")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert doctor.held_locks(tmp_path) == ["kernel/.busy.lock is held by process 4711"]
+    assert doctor.held_locks(tmp_path) == []
+
+
+def test_a_check_that_fails_is_a_need_and_not_a_crash() -> None:
+    def _mirror() -> list[Need]:
+        raise AetherError("apt knows no Debian mirror", hint="see sources.list")
+
+    assert doctor._answer(_mirror) == [
+        Need("mirror", "missing", "apt knows no Debian mirror", "see sources.list")
+    ]
