@@ -6,6 +6,7 @@ in the state folder are the host's: `agent --socket DIR/agent.sock` reaches them
 machines (vm.py), or building what is run (wheels.py, models.py).
 """
 
+import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from builder.errors import AetherError
 from builder.toolchain import Toolchain
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+WORKER = ("python3", "-m", "agentd.model.worker")
 
 
 def argv(
@@ -55,20 +57,26 @@ def worker_argv(
 
 
 def agentd_argv(
-    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = ()
+    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = (), *, name: str = ""
 ) -> list[str]:
-    """The command line of agentd with its state and its sockets in the folder `state`."""
+    """The command line of agentd with its state and its sockets in the folder `state`.
+
+    `name` is what the model is called; the cache names its files by their sha256.
+    """
+    called = ["--worker-command", shlex.join([*WORKER, "--name", name])] if name else []
     return argv(
         toolchain,
         tree,
         "agentd.daemon",
-        ["--state", state.absolute(), "--model", model.absolute(), *extra],
+        ["--state", state.absolute(), "--model", model.absolute(), *called, *extra],
         writable=[state],
         readable=[model.parent],
     )
 
 
-def run_agentd(toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = ()) -> int:
+def run_agentd(
+    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = (), *, name: str = ""
+) -> int:
     """Run agentd on this terminal until it ends; its exit status, 128 + N if signal N ended it.
 
     Makes the folder `state`. Raises AetherError if it cannot be made.
@@ -81,7 +89,7 @@ def run_agentd(toolchain: Toolchain, tree: Path, model: Path, state: Path, extra
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
-            agentd_argv(toolchain, tree, model, state, extra),
+            agentd_argv(toolchain, tree, model, state, extra, name=name),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         status = process.wait()

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ PATIENCE = 120.0
 class Process:
     """A process of agentd's, its log read as it comes."""
 
-    def __init__(self, argv: list[str], log: Path) -> None:
+    def __init__(self, argv: list[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         self._file = log.open("wb")
         reading, writing = os.pipe()
         self._pipe = reading
         self._seen = b""
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=writing)
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=writing, env=env)
         os.close(writing)
 
     @property
