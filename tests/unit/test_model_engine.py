@@ -153,6 +153,8 @@ def test_a_waiting_request_is_stopped_without_its_turn(engine: Engine, model: Sc
 
 def test_stopping_one_request_does_not_stop_the_next(engine: Engine, model: Scripted) -> None:
     first, second = ask(engine, "ab"), ask(engine, "cd")
+    model.gate.release(1)
+    assert select.select([first], [], [], PATIENCE)[0]
     engine.cancel(first)
     assert isinstance(news(first)[-1], Result)
     model.gate.release(3)
