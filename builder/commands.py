@@ -197,9 +197,11 @@ def agentd(given: argparse.Namespace) -> int:
     machine = profile.load(given.machine)
     tools = toolchain.ensure()
     wheels.fetch()
-    model = models.ensure(machine.chat_model)
+    card = machine.chat_model
+    model = models.ensure(card)
     tree = wheels.ensure(tools, machine.cpu.march).tree
-    return native.run_agentd(tools, tree, model.path, given.state.absolute(), given.extra)
+    words = ["--context", str(machine.agent.context), *given.extra]
+    return native.run_agentd(tools, tree, model.path, given.state.absolute(), words, name=card.name)
 
 
 def completion(given: argparse.Namespace) -> int:

@@ -92,7 +92,12 @@ def run_agentd(
             agentd_argv(toolchain, tree, model, state, extra, name=name),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        status = process.wait()
+        try:
+            status = process.wait()
+        except BaseException:  # `aether` itself is being ended
+            process.terminate()
+            process.wait()
+            raise
     finally:
         signal.signal(signal.SIGINT, before)
     return status if status >= 0 else 128 - status
