@@ -150,7 +150,8 @@ def device_words(spec: MachineSpec) -> list[str]:
             words += ["-blockdev", json.dumps(disk)]
         else:
             words += ["-blockdev", json.dumps(file), "-blockdev", json.dumps({**disk, "discard": "unmap"})]
-        words += ["-device", "virtio-blk-pci,drive=disk,bootindex=0,serial=aetheros"]
+        first = ",bootindex=0" if spec.firmware == "uefi" else ""  # a direct boot's kernel is first
+        words += ["-device", f"virtio-blk-pci,drive=disk,serial=aetheros{first}"]
     if "net" in spec.devices:
         # Isolated: a cable that leads to QEMU's own DHCP and nothing else.
         words += ["-netdev", "user,id=net" + ("" if spec.network else ",restrict=on")]

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import signal
 import socket
@@ -31,6 +32,8 @@ T = TypeVar("T")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LAUNCH_SECONDS = 30.0  # from exec to the monitor's greeting; 0.2 s on an idle host
 EXIT_SECONDS = 10.0  # from the end of the monitor to the end of the process
+# What goes wrong with a monitor is in our own errors; the library would print it a second time.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 

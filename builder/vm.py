@@ -105,6 +105,7 @@ class Machine:
         self._process: QemuProcess | None = None
         self._agent = GuestAgent(spec.folder / "guest-agent.sock")
         self._seen_boots: set[str] = set()
+        self._closed = False
 
     # ---- life
 
@@ -162,6 +163,9 @@ class Machine:
             if self._process is not None:
                 await self._process.close()
 
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._run(end())
         finally:

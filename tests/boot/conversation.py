@@ -35,16 +35,24 @@ def begin_turn(machine: Machine, question: str) -> dict[str, Any]:
     return reply
 
 
-def ask_and_kill_worker(machine: Machine, question: str, signal: str) -> tuple[list[dict[str, Any]], str]:
-    """The replies to a question whose worker is killed when the answer has begun, and what a person reads."""
+def ask_and_kill_worker(machine: Machine, question: str, signal: str) -> list[dict[str, Any]]:
+    """The replies to a question whose worker is killed when the answer has begun."""
     done = machine.execute(["/bin/sh", "-c", KILL_WORKER, "sh", question, signal], timeout=300)
-    return [json.loads(line) for line in done.text.splitlines()], done.stderr.decode()
+    return [json.loads(line) for line in done.text.splitlines()]
 
 
 def kept_turns(machine: Machine) -> dict[int, dict[str, Any]]:
-    """Every turn of every session that the agent has, by id."""
+    """Every turn of every session that the agent has, by id; asked with systemd's own Varlink client."""
     turns: dict[int, dict[str, Any]] = {}
-    for session in json.loads(machine.succeed(["agent", "--json", "sessions"])):
-        for turn in json.loads(machine.succeed(["agent", "--json", "history", "--session", session["id"]])):
+    for session in call(machine, "Sessions", {})["sessions"]:
+        for turn in call(machine, "History", {"session": session["id"]})["turns"]:
             turns[turn["id"]] = turn
     return turns
+
+
+def call(machine: Machine, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What a method of the agent's Varlink interface returns."""
+    method = f"io.aetheros.Agent.{method}"
+    argv = ["varlinkctl", "--json=short", "call", "/run/agentd/agent.sock", method, json.dumps(parameters)]
+    reply: dict[str, Any] = json.loads(machine.succeed(argv))
+    return reply
