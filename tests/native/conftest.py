@@ -1,4 +1,4 @@
-"""The fixtures of native_fixtures.py, where pytest finds them; mypy skips this file (one name, two folders)."""
+"""The fixtures of native_fixtures.py, for pytest. mypy skips this file: tests/boot has one of its name."""
 
 from native_fixtures import llama_tree, smollm2, start_worker, tools, worker
 
