@@ -32,6 +32,7 @@ def parse(arguments: list[str]) -> Configuration:
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where agentd keeps everything (required)")
     parser.add_argument("--model", metavar="NAME_OR_PATH", help="a GGUF file, or its name in --models")
+    parser.add_argument("--name", help="what the model is called (default: the file's name)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where models are (default: DIR/models)")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that the model reads at most")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the worker")
@@ -64,10 +65,10 @@ def parse(arguments: list[str]) -> Configuration:
         raise AgentError(f"the path {socket} is too long for a socket", "choose a shorter --state DIR")
     command = shlex.split(given.worker_command) if given.worker_command else _own_worker()
     command += ["--socket", str(socket), "--model", str(model)]
-    for name in ("context", "threads"):
+    for name in ("name", "context", "threads"):
         if getattr(given, name) is not None:
             command += [f"--{name}", str(getattr(given, name))]
-    return Configuration(state, state / "agent.sock", str(socket), model.stem, tuple(command))
+    return Configuration(state, state / "agent.sock", str(socket), given.name or model.stem, tuple(command))
 
 
 def _own_worker() -> list[str]:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from agentd.session import Exchange
 
-SYSTEM = "You are Aether, this computer's agent. Answer briefly."
+# Short, because reading it costs time at the first question. Of twelve candidates it was among the two best
+# on ten simple questions to the default model (8 to 9 right); with a proper name in it that model gets 6
+# right, some in half-French.
+SYSTEM = "You are a helpful AI agent. Answer the question briefly."
 
 # Tokens that a chat template puts around one message: role names and markers, 5 to 10 for ChatML and Llama.
 AROUND_MESSAGE = 12

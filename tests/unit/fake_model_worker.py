@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--model")
     parser.add_argument("--context", type=int)
+    parser.add_argument("--name")
     parser.add_argument("--script", default="{}")
     given = parser.parse_args()
     service = varlink.Service(interface_dir=str(INTERFACES))
