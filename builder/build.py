@@ -91,6 +91,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
             "size": model.path.stat().st_size,
             "licence": card.licence,
             "context": machine.agent.context,
+            "chat_template": card.chat_template.text,
             "threads": machine.cpu.threads,
             "chat_template": card.chat_template.text,
         },
