@@ -113,7 +113,7 @@ def _powered_down(machine: Machine) -> Iterator[None]:
     """Power the machine down at the end, and when Ctrl-C comes; a second Ctrl-C cuts the power."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the second is how the command takes SIGTERM
         if machine.running and machine.ready:
             print("\npowering down; Ctrl-C again cuts the power", file=sys.stderr, flush=True)
             machine.powerdown()
