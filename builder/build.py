@@ -40,6 +40,7 @@ class BuiltImage:
     command_line: str
     wheels: Path  # the folder that holds the Python package llama_cpp
     model: Path  # the GGUF file
+    given: image.ImageInput  # what the image was made from
 
     @property
     def key(self) -> str:
@@ -93,7 +94,6 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
             "context": machine.agent.context,
             "chat_template": card.chat_template.text,
             "threads": machine.cpu.threads,
-            "chat_template": card.chat_template.text,
         },
         profile=machine.model_dump(mode="json"),
         record={
@@ -113,6 +113,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         command_line=" ".join(given.command_line),
         wheels=built_wheels.tree,
         model=model.path,
+        given=given,
     )
     # Which image is the machine's newest, for whoever looks in the cache by hand.
     write_atomically(cache_dir() / "machines" / f"{machine.name}.json", json.dumps({"image": str(folder)}))

@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from ruamel.yaml import YAML
 
-from builder import apt
+from builder import apt, network
 from builder.cache import cache_dir, digest, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.progress import step
@@ -92,17 +92,18 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         dict(given.record),
         [given.machine, given.version],
     )
-    return product("image", key, lambda folder: _make(toolchain, given, folder, key))
+    return product("image", key, lambda folder: make(toolchain, given, folder, key))
 
 
-def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> None:
+def make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> None:
+    """Assemble the image into `folder`, whether or not the cache holds it."""
     with step(f"Assemble the image of {given.machine}", "image"):
         work = cache_dir() / "work" / f"image-{given.machine}"
         with lock(work.with_suffix(".lock"), wait=True, busy=f"an image of {given.machine} is being built"):
             shutil.rmtree(work, ignore_errors=True)
             tree = work / "tree"
             with step("Lay out agentd, wheels and model"):
-                manifest = _manifest(given, key)
+                manifest = manifest_of(given, key)
                 _lay_tree(toolchain, given, tree, manifest)
                 _lay_esp(toolchain, given, tree)
             with step("Run mkosi", "mkosi-image"):
@@ -121,7 +122,7 @@ def _make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> No
             shutil.rmtree(work)
 
 
-def _manifest(given: ImageInput, key: str) -> dict[str, Any]:
+def manifest_of(given: ImageInput, key: str) -> dict[str, Any]:
     """What agentd is told: which machine, kernel, model and versions it was built as."""
     return {
         "name": "AetherOS",
@@ -136,8 +137,8 @@ def _manifest(given: ImageInput, key: str) -> dict[str, Any]:
     }
 
 
-def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Mapping[str, Any]) -> None:
-    """The files of ours: agentd, llama_cpp, launchers, model, manifest, os-release."""
+def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Mapping[str, Any]) -> None:
+    """The agent and what it needs: agentd, llama_cpp, launchers, model, manifest."""
     libraries = tree / "usr/lib/python3/dist-packages"
     shutil.copytree(given.python_tree, libraries, symlinks=True)
     shutil.copytree(
@@ -162,6 +163,11 @@ def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     models.mkdir(parents=True)
     (models / str(manifest["model"]["file"])).hardlink_to(given.model)
     (tree / "usr/lib/aetheros/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Mapping[str, Any]) -> None:
+    """The files of ours: the agent, os-release, units and the rest of image/files."""
+    lay_agent(toolchain, given, tree, manifest)
     (tree / "usr/lib/os-release").write_text(
         f'PRETTY_NAME="AetherOS {given.version} ({given.machine})"\n'
         f'NAME="AetherOS"\nID=aetheros\nID_LIKE=debian\nVERSION_ID="{given.version}"\n'
@@ -208,9 +214,9 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
     repart_at_boot = tree / "usr/lib/repart.d"
     repart_at_boot.mkdir(parents=True)
     for template in sorted((TEMPLATES / "repart").glob("*.j2")):
-        _render(template, work / "repart" / template.stem, grow=False, **sizes)
+        render(template, work / "repart" / template.stem, grow=False, **sizes)
         # At boot the same definitions find the same partitions, format none, and let the last one grow.
-        text = _render(template, repart_at_boot / template.stem, grow=True, **sizes)
+        text = render(template, repart_at_boot / template.stem, grow=True, **sizes)
         wanted = ("[", "Type", "Label", "Size", "Grow")
         kept = [line for line in text.splitlines() if line.startswith(wanted)]
         (repart_at_boot / template.stem).write_text("\n".join(kept) + "\n")
@@ -219,9 +225,12 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
     packages_cache = cache_dir() / "packages"
     for folder in (incremental, packages_cache):
         folder.mkdir(parents=True, exist_ok=True)
-    _render(
+    if not any(incremental.iterdir()):
+        network.need("the image's Debian packages")
+    render(
         TEMPLATES / "mkosi.conf.j2",
         work / "mkosi.conf",
+        cache_only="always" if network.is_forbidden() else "auto",
         suite=apt.SUITE,
         mirror=apt.mirrors()[0],
         version=given.version,
@@ -243,7 +252,8 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
     return work / "output/image.raw"
 
 
-def _render(template: Path, place: Path, **values: object) -> str:
+def render(template: Path, place: Path, **values: object) -> str:
+    """A template's text with its values, written to `place`; a value that is missing is an error."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     text = environment.from_string(template.read_text()).render(**values)
     place.write_text(text)
