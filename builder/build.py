@@ -23,6 +23,7 @@ from builder import (
     wheels,
 )
 from builder.cache import cache_dir, write_atomically
+from builder.image import ImageInput
 from builder.progress import step
 from builder.toolchain import Toolchain
 
@@ -40,7 +41,7 @@ class BuiltImage:
     command_line: str
     wheels: Path  # the folder that holds the Python package llama_cpp
     model: Path  # the GGUF file
-    given: image.ImageInput  # what the image was made from
+    given: ImageInput  # what the image was made from
 
     @property
     def key(self) -> str:
@@ -78,7 +79,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
     built_kernel = kernel.ensure(tools, source, symbols)
     built_wheels = wheels.ensure(tools, machine.cpu.march)
     card = machine.chat_model
-    given = image.ImageInput(
+    given = ImageInput(
         machine=machine.name,
         version=__version__,
         kernel=built_kernel.bzimage,
