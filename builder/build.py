@@ -5,6 +5,7 @@ cache already holds is taken from there. Not for: how any one part is made.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ from builder.cache import cache_dir, write_atomically
 from builder.image import ImageInput
 from builder.progress import step
 from builder.toolchain import Toolchain
+
+
+# Images of 200 MB each that the cache keeps of a machine: the newest, and two to go back to.
+KEPT_IMAGES = 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,20 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         model=model.path,
         given=given,
     )
-    # Which image is the machine's newest, for whoever looks in the cache by hand.
-    write_atomically(cache_dir() / "machines" / f"{machine.name}.json", json.dumps({"image": str(folder)}))
+    _keep_newest(machine.name, folder)
     return result
+
+
+def _keep_newest(machine: str, newest: Path) -> None:
+    """Record the machine's images, newest first, and remove those that are older than the last ones.
+
+    A machine's own disk is a copy, so nothing that runs needs an old image.
+    """
+    record = cache_dir() / "machines" / f"{machine}.json"
+    known = json.loads(record.read_text())["images"] if record.exists() else []
+    if known[:1] == [newest.name]:
+        return
+    images = [newest.name, *(name for name in known if name != newest.name)]
+    for old in images[KEPT_IMAGES:]:
+        shutil.rmtree(newest.with_name(old), ignore_errors=True)
+    write_atomically(record, json.dumps({"images": images[:KEPT_IMAGES]}))
