@@ -28,7 +28,6 @@ from builder.image import ImageInput
 from builder.progress import step
 from builder.toolchain import Toolchain
 
-
 # Images of 200 MB each that the cache keeps of a machine: the newest, and two to go back to.
 KEPT_IMAGES = 3
 

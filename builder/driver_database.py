@@ -6,19 +6,4 @@ then kept in the cache as JSON. The package is unpacked, never installed.
 Not for: which driver a device gets (driver_choice.py), what else it needs (drivers.py).
 """
 
-import json
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
-from builder import apt, kbuild_symbols, modalias
-from builder.cache import cache_dir, digest, product, write_atomically
-from builder.errors import AetherError
-from builder.kernel_source import Source
-from builder.modalias import AliasIndex, module_names_match
-from builder.progress import step
-from builder.toolchain import Toolchain
