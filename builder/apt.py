@@ -118,6 +118,14 @@ def resolve(name: str) -> Package:
     return Package(name, fields["Version"], fields["SHA256"])
 
 
+def search(pattern: str) -> list[str]:
+    """The names of the packages in trixie's index that match a regular expression, read first if need be."""
+    if not any((cache_dir() / "apt/state/lists").glob("*Packages*")):
+        refresh()
+    found = _apt("apt-cache", "search", "--names-only", pattern)
+    return sorted(line.partition(" - ")[0] for line in found.splitlines())
+
+
 def locked(name: str) -> Package:
     """The package that this cache settled on when it was first asked for; `update` forgets it."""
     record = cache_dir() / "apt" / f"{name}.lock.json"
