@@ -204,9 +204,9 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(agentd: Agentd) -> None
         env={**environment(), "AGENTD_SOCKET": agentd.socket},
     )
     assert process.stdout is not None
-    said = b""
-    while said != b"I was about to say ":
-        said += process.stdout.read(1)
+    begun = b"I was about to say "
+    said = process.stdout.read(len(begun))
+    assert said == begun
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, rest, errors) == (130, b"\n", b"\n")
