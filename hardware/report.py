@@ -2,7 +2,7 @@
 
 Values only; None, "" and () mean "not known". Nothing in it tells one machine of a model from the next:
 no serial number, MAC address, UUID, host or user name. Not for: writing and reading JSON
-(report_json.py), or looking at a machine (probe.py).
+(report_json.py), what may stand in a text (clean.py), or looking at a machine (probe.py).
 """
 
 from dataclasses import dataclass, field
@@ -76,6 +76,7 @@ class Block:
     removable: bool | None = None
     driver: str = ""  # of the device it hangs on: nvme, sd, virtio_blk
     modalias: str = ""  # of the nearest device above it that has one
+    chain: tuple[str, ...] = ()  # drivers from the disk up to the bus: sd, uas, xhci_hcd, pcieport
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Unread:
 class Report:
     """One machine."""
 
-    source: str  # probe | facter | hwinfo | reduced
+    source: str  # where it comes from: probe | facter | hwinfo | reduced
     name: str = ""  # of vendor and product, for people and as the stem of a file's name
     architecture: str = ""  # as uname -m says: x86_64
     kind: str = "unknown"  # laptop | desktop | server | vm | unknown
@@ -134,6 +135,7 @@ class Report:
     networks: tuple[Network, ...] = ()
     graphics: tuple[Graphics, ...] = ()
     inputs: tuple[Input, ...] = ()
-    consoles: tuple[str, ...] = ()  # tty0, ttyS0, hvc0
+    consoles: tuple[str, ...] = ()  # where the kernel wrote: tty0, ttyS0, hvc0
+    serial_ports: tuple[str, ...] = ()  # ports with a UART behind them: ttyS0
     file_systems: tuple[str, ...] = ()  # kinds that are mounted from disks: ext4, vfat
     unread: tuple[Unread, ...] = ()
