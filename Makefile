@@ -47,7 +47,7 @@ $(AETHER): pyproject.toml
 	if [ -n "$$missing" ]; then \
 	    echo "installing$$missing"; \
 	    $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	        $(SUDO) apt-get install -qq -y --no-install-recommends $$missing; fi
+	        $(SUDO) apt-get install -qq -y --no-install-recommends $$missing >/dev/null; fi
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .

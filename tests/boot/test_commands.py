@@ -77,6 +77,13 @@ def test_run_shows_the_agent_on_this_terminal_and_gives_the_terminal_back(
         terminal.type("\x03")  # Ctrl-C stops the answer, not the machine
         terminal.read_until(r"\n\S*> ", 60)
         assert terminal.process.poll() is None
+        terminal.type("/shell\r")  # a login shell instead of the agent, and back
+        terminal.read_until(r"root@aether:~# ", 120)
+        terminal.type("echo is $((6 * 7))\r")
+        terminal.read_until(r"is 42", 60)
+        terminal.type("exit\r")
+        terminal.read_until(r"This is qemu-x86_64", 120)
+        terminal.read_until(r"\n\S*> ", 60)
         terminal.type("\x01x")
         terminal.read_until("ended: guest-shutdown", 120)
         assert terminal.process.wait(timeout=20) == 0
