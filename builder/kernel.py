@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from builder import kconfig, kconfig_proof, kernel_source
+from builder import kconfig, kconfig_proof
 from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
 from builder.errors import AetherError, StepFailed
 from builder.kconfig import Configuration, Wanted
@@ -51,9 +51,6 @@ class Kernel:
     size_bytes: int  # of bzImage
     symbols_y: int
     seconds: float  # that compiling took
-
-
-source: Callable[[Toolchain], Source] = kernel_source.ensure
 
 
 def configured(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Configuration:
@@ -198,7 +195,8 @@ class Counter:
         """Count a line of kbuild's output, if it stands for a finished file."""
         if _FILE.match(text):
             self.done += 1
-            self.progress.progress(self.done, max(self.total, self.done), "files")
+            at_least = self.done + 1  # the end is said by whoever waits for it, not by a count
+            self.progress.progress(self.done, max(self.total, at_least), "files")
 
     def finished(self) -> None:
         """Keep the number of files; a build that made only what had changed does not lower it."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import kconfig, kernel
+from builder import kconfig, kernel, kernel_source
 from builder.errors import AetherError, Mistakes
 from builder.kconfig import Wanted
 from builder.kernel_source import Source
@@ -18,7 +18,7 @@ FRAGMENTS = ["base", "systemd", "virtio", "security", "agent"]
 
 @pytest.fixture(scope="module")
 def tree(tools: Toolchain) -> Source:
-    return kernel.source(tools)
+    return kernel_source.ensure(tools)
 
 
 def own(symbol: str, value: object, line: int) -> Wanted:

@@ -150,6 +150,7 @@ def test_the_database_is_read_as_it_was_written(tmp_path: Path) -> None:
         "depends": [["X86", "y"]],
         "selected_by": [],
         "implied_by": [],
+        "defaults": [],
         "range": ["2", "512"],
     }
     path = tmp_path / "symbols.jsonl"

@@ -74,3 +74,9 @@ def test_a_kernel_is_read_back_from_its_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["", "  LD", "CC kernel/fork.o", "  CALL    scripts/x.sh"])
 def test_other_lines_are_not_progress(tmp_path: Path, line: str) -> None:
     assert count(tmp_path, tmp_path, [line])[0] == []
+
+
+def test_a_build_with_more_files_than_the_last_does_not_claim_to_be_done(tmp_path: Path) -> None:
+    count(tmp_path, tmp_path, LINES)[2].finished()
+    counts, total, _ = count(tmp_path, tmp_path, LINES * 3)
+    assert (counts[-1], total) == (9, 10)
