@@ -126,7 +126,16 @@ def fetch() -> Path:
             wanted = folder / "requirements.txt"
             wanted.write_text(f"llama-cpp-python=={VERSION} --hash=sha256:{SDIST_SHA256}\n")
             words = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes"]
-            words += ["--no-deps", "--no-binary", ":all:", "--dest", str(folder), "-r", str(wanted)]
+            # Only this one as source: what its metadata needs must not be compiled too.
+            words += [
+                "--no-deps",
+                "--no-binary",
+                "llama-cpp-python",
+                "--dest",
+                str(folder),
+                "-r",
+                str(wanted),
+            ]
             done = subprocess.run(
                 [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False
             )

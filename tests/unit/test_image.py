@@ -1,0 +1,69 @@
+"""What can be said of the image without building it; tests/boot says the rest."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from builder import image
+from builder.errors import AetherError
+
+FILES = image.TEMPLATES / "files"
+
+
+def test_every_package_and_every_removal_has_a_reason() -> None:
+    listed = image.base_packages()
+    assert set(listed) == {"packages", "remove"}
+    for reasons in listed.values():
+        assert reasons
+        assert all(isinstance(reason, str) and len(reason) > 2 for reason in reasons.values())
+
+
+@pytest.mark.skipif(
+    shutil.which("dash") is None, reason="no dash here to read the scripts as the image does"
+)
+@pytest.mark.parametrize("script", ["early-mounts", "console-login"])
+def test_the_shell_scripts_of_the_image_are_well_formed(script: str) -> None:
+    subprocess.run(["sh", "-n", FILES / "usr/lib/aetheros" / script], check=True)
+
+
+def test_every_partition_that_early_mounts_looks_for_is_made() -> None:
+    script = (FILES / "usr/lib/aetheros/early-mounts").read_text()
+    wanted = set(re.findall(r"^    (aetheros-\w+)\)", script, re.MULTILINE))
+    made = {
+        label
+        for template in (image.TEMPLATES / "repart").glob("*.j2")
+        for label in re.findall(r"^Label=(.*)$", template.read_text(), re.MULTILINE)
+    }
+    assert wanted == {"aetheros-data", "aetheros-models"}
+    assert wanted < made
+    assert f"root=PARTLABEL={(made - wanted - {'aetheros-esp'}).pop()}" in image.COMMAND_LINE
+
+
+def test_a_template_with_an_unknown_name_is_an_error(tmp_path: Path) -> None:
+    template = tmp_path / "a.conf.j2"
+    template.write_text("Size={{ size }}\n")
+    assert image.render(template, tmp_path / "a.conf", size=5) == "Size=5\n"
+    with pytest.raises(jinja2.UndefinedError):
+        image.render(template, tmp_path / "b.conf", sise=5)
+
+
+def test_the_size_of_an_erofs_is_read_from_its_superblock(tmp_path: Path) -> None:
+    raw = tmp_path / "disk"
+    block = bytearray(128)
+    block[:4] = (0xE0F5E1E2).to_bytes(4, "little")
+    block[12] = 12  # blocks of 4,096 bytes
+    block[36:40] = (25).to_bytes(4, "little")
+    raw.write_bytes(bytes(512 + 1024) + block)
+    assert image.erofs_size(raw, 512) == 25 * 4096
+    with pytest.raises(AetherError, match="no erofs at byte 0"):
+        image.erofs_size(raw, 0)
+
+
+def test_nothing_starts_that_the_preset_does_not_name() -> None:
+    preset = (FILES / "usr/lib/systemd/system-preset/00-aetheros.preset").read_text().splitlines()
+    rules = [line for line in preset if line and not line.startswith("#")]
+    assert rules[-1] == "disable *"
+    assert "enable agentd.service" in rules
