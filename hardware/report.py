@@ -19,7 +19,9 @@ class Device:
     modalias: str = ""  # as the kernel writes it; "" where only the driver is known
     kind: str = ""  # in hwinfo's words: network_controller, graphics_card, sound, bridge, ...
     name: str = ""  # what a person calls it: "Intel I210 Gigabit Network Connection"
-    driver: str = ""  # the driver bound to it, by the kernel's name (xhci_hcd); "" for none
+    # The driver bound to it, by the kernel's name (xhci_hcd); "" for none. Of an ACPI node without one of
+    # its own: that of the device it describes.
+    driver: str = ""
     modules: tuple[str, ...] = ()  # modules of that driver where known (xhci_pci); () if built in
     address: str = ""  # its name on the bus: 0000:00:1f.3
     parent: str = ""  # "bus/address" of the nearest device above it that is in the report
