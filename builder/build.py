@@ -14,6 +14,7 @@ from typing import Any
 from builder import (
     __version__,
     apt,
+    drivers,
     image,
     kconfig,
     kernel,
@@ -62,6 +63,20 @@ def wanted(machine: profile.Profile) -> list[kconfig.Wanted]:
     return kconfig.layers(machine.kernel.fragments, image.REPOSITORY / "kernel-config", own)
 
 
+def wanted_with_drivers(
+    machine: profile.Profile, tools: Toolchain, source: kernel_source.Source
+) -> list[kconfig.Wanted]:
+    """Every kernel symbol that the machine asks for, those of its `kernel.drivers` too.
+
+    Raises Mistakes for a driver that this kernel does not have or cannot build in.
+    """
+    named = []
+    for index, driver in enumerate(machine.kernel.drivers):
+        place = machine.place("kernel", "drivers", index)
+        named.append(drivers.Named(driver, place.path, place.line))
+    return drivers.complete(named, wanted(machine), tools, source)
+
+
 def build(name: str, *, update: bool = False) -> BuiltImage:
     """Build a machine, or find it built.
 
@@ -69,7 +84,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
     that failed; either leaves the previous image as it was.
     """
     machine = profile.load(name)
-    symbols = wanted(machine)
+    wanted(machine)  # mistakes in it are told before anything is fetched
     if update:
         with step("Read the package index"):
             apt.update()
@@ -80,7 +95,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         tools, suite=machine.kernel.source.suite, package=machine.kernel.source.package
     )
 
-    built_kernel = kernel.ensure(tools, source, symbols)
+    built_kernel = kernel.ensure(tools, source, wanted_with_drivers(machine, tools, source))
     built_wheels = wheels.ensure(tools, machine.cpu.march)
     card = machine.chat_model
     given = ImageInput(

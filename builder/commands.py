@@ -113,12 +113,13 @@ def models(given: argparse.Namespace) -> int:
 
 def kernel(given: argparse.Namespace) -> int:
     """Configure and prove; compile if asked."""
-    from builder import build, kernel, profile, toolchain
+    from builder import build, kernel, kernel_source, profile, toolchain
 
     machine = profile.load(given.machine)
-    symbols = build.wanted(machine)
+    build.wanted(machine)  # mistakes in it are told before anything is fetched
     tools = toolchain.ensure()
-    source = kernel.source(tools)
+    source = kernel_source.ensure(tools)
+    symbols = build.wanted_with_drivers(machine, tools, source)
     configuration = kernel.configured(tools, source, symbols)
     facts: dict[str, Any] = {
         "machine": machine.name,

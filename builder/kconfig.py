@@ -25,6 +25,7 @@ from builder.progress import step
 from builder.toolchain import Toolchain
 
 DUMP_SOURCE = Path(__file__).with_name("kconfig_dump.c")
+DETECTED_LAYER = "detected"  # what the profile's drivers need
 USER_LAYER = "kernel.config"
 
 _SET = re.compile(r"CONFIG_(?P<symbol>\w+)=(?P<value>.*)")

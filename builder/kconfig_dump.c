@@ -90,7 +90,7 @@ static void put_symbol(struct symbol *sym)
 	fprintf(out, ", \"line\": %d", menu->lineno);
 
 	fputs(", \"prompts\": [", out);
-	for_all_properties(sym, prop, P_PROMPT) {
+	for_all_prompts(sym, prop) {
 		bool first_operand = true;
 
 		fputs(first ? "[" : ", [", out);
@@ -99,6 +99,18 @@ static void put_symbol(struct symbol *sym)
 		fputs(", [", out);
 		put_operands(prop->visible.expr, E_AND, &first_operand);
 		fputs("]]", out);
+	}
+	fputc(']', out);
+
+	fputs(", \"defaults\": [", out);
+	first = true;
+	for_all_defaults(sym, prop) {
+		fputs(first ? "[" : ", [", out);
+		first = false;
+		put_expr(prop->expr);
+		fputs(", ", out);
+		put_expr(prop->visible.expr);
+		fputc(']', out);
 	}
 	fputc(']', out);
 

@@ -85,10 +85,21 @@ class _Trial:
             self.satisfy(operand.text, name)
         # A prompt is seen under more conditions than the symbol depends on: those of the menus around it.
         visible = [[operand.text for operand in prompt.visible] for prompt in symbol.prompts]
-        self._any_of(visible, name)
+        if not self._comes_by_itself(symbol, visible):
+            self._any_of(visible, name)
         self.busy = self.busy[:-1]
         # One without prompt and selects has a default, which comes with its dependencies.
         self._turn_on(name, by)
+
+    def _comes_by_itself(self, symbol: Symbol, visible: list[list[str]]) -> bool:
+        """Whether nobody is asked for a symbol and its default is y: a prompt with an unmet condition."""
+        on = self.needs.on | self.on
+        if any(all(_true(text, on) for text in way) for way in visible):
+            return False
+        for value, condition in symbol.defaults:
+            if not condition or _true(condition, on):
+                return _true(value, on)
+        return False
 
     def _turn_on(self, name: str, by: str) -> None:
         self.added.append(Addition(name, by))

@@ -33,7 +33,8 @@ class Symbol:
 
     `type` is bool, tristate, integer, hex or string; `value` is y, m, n, or the text without quotes
     (empty where a number or string has no value). `file` is relative to the source tree. A symbol
-    without a prompt cannot be set, only selected or computed. `choice` names the choice that the
+    without a prompt cannot be set, only selected or computed; of `defaults`, each an expression and its
+    condition (empty for none), the first whose condition holds counts. `choice` names the choice that the
     symbol is a member of, by the place of its definition.
     """
 
@@ -48,6 +49,7 @@ class Symbol:
     implied_by: tuple[Operand, ...]
     range: tuple[str, str] | None
     choice: str | None
+    defaults: tuple[tuple[str, str], ...] = ()
 
     @property
     def unmet(self) -> list[Operand]:
@@ -81,6 +83,7 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
             line=raw["line"],
             prompts=tuple(Prompt(text, _operands(visible)) for text, visible in raw["prompts"]),
             depends=_operands(raw["depends"]),
+            defaults=tuple((value, condition) for value, condition in raw["defaults"]),
             selected_by=_operands(raw["selected_by"]),
             implied_by=_operands(raw["implied_by"]),
             range=tuple(raw["range"]) if "range" in raw else None,

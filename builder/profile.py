@@ -80,10 +80,11 @@ def _is_word(text: str) -> str:
 
 
 def _is_driver(name: str) -> str:
-    # Refused rather than passed over: the machine would boot without its disk.
-    raise wrong(
-        f"drivers by name, such as '{name}', are not understood yet", "name symbols in kernel.config"
-    )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise wrong(
+            f"'{name}' is not the name of a driver", "the name of its module, such as nvme or e1000e"
+        )
+    return name
 
 
 Driver = Annotated[str, AfterValidator(_is_driver)]
@@ -147,7 +148,8 @@ class Kernel(Written):
         default={}, description="single symbols, the last word: `NVME_CORE: y` or `{value: y, reason: ...}`"
     )
     drivers: tuple[Driver, ...] = Field(
-        default=(), description="drivers by the name of their module; not understood yet, must be empty"
+        default=(),
+        description="drivers to build in, by the name of their module, with all that they need",
     )
     command_line: tuple[Word, ...] = Field(default=(), description="words for the kernel's command line")
 

@@ -75,7 +75,7 @@ def test_a_machine_far_from_every_name_is_answered_with_all_of_them(machines: Pa
     write(machines, "mine", GOOD.format(name="mine"))
     with pytest.raises(AetherError) as caught:
         profile.load("zzz")
-    assert caught.value.hint == "known: mine, qemu-x86_64"
+    assert caught.value.hint == "known: mine, pc, qemu-x86_64"
 
 
 def test_a_profile_is_found_by_its_path(tmp_path: Path) -> None:
@@ -310,12 +310,20 @@ def test_a_context_beyond_the_models_is_told(machines: Path) -> None:
     ]
 
 
-def test_drivers_by_name_are_refused_and_not_passed_over(machines: Path) -> None:
-    text = GOOD.format(name="m").replace("  command_line", "  drivers: [nvme]\n  command_line")
+def test_drivers_are_named_by_their_modules_with_the_place_of_each(machines: Path) -> None:
+    text = GOOD.format(name="m").replace("  command_line", "  drivers: [nvme, 8250_pci]\n  command_line")
+    write(machines, "m", text)
+    machine = profile.load("m")
+    assert machine.kernel.drivers == ("nvme", "8250_pci")
+    assert machine.place("kernel", "drivers", 0).line == 7
+
+
+def test_what_cannot_be_a_modules_name_is_told(machines: Path) -> None:
+    text = GOOD.format(name="m").replace("  command_line", "  drivers: [../nvme]\n  command_line")
     write(machines, "m", text)
     assert mistakes("m") == [
-        "m.yaml:7: kernel.drivers: drivers by name, such as 'nvme', are not understood yet"
-        " (hint: name symbols in kernel.config)"
+        "m.yaml:7: kernel.drivers: '../nvme' is not the name of a driver"
+        " (hint: the name of its module, such as nvme or e1000e)"
     ]
 
 
