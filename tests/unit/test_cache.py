@@ -32,10 +32,14 @@ def fill(folder: Path) -> None:
 
 
 def test_a_product_is_made_once() -> None:
-    made = []
-    for _ in range(2):
-        where = cache.product("thing", "k1", lambda folder: (fill(folder), made.append(folder))[0])
-    assert (where / "file").read_text() == "whole"
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        fill(folder)
+
+    assert cache.product("thing", "k1", make) == cache.product("thing", "k1", make)
+    assert (cache.cache_dir() / "thing/k1/file").read_text() == "whole"
     assert len(made) == 1
 
 
