@@ -15,7 +15,7 @@ from agentd import __version__, client, display, pipe
 from agentd.answer import print_json, show_answer
 from agentd.errors import AgentError
 
-COMMANDS = ("ask", "chat", "sessions", "history", "status", "health", "completion", "help")
+COMMANDS = ("ask", "chat", "sessions", "history", "status", "health", "hardware", "completion", "help")
 _WITH_VALUE = ("--socket", "--session", "--max-tokens", "--limit", "--wait")
 
 _DESCRIPTION = """\
@@ -84,6 +84,10 @@ def _run(arguments: list[str]) -> int:
             print_json(reply) if given.json else display.status(reply)
         case "health":
             return _health(given)
+        case "hardware":
+            from agentd import hardware_command
+
+            return hardware_command.show(given.json)
         case "completion":
             script = Path(__file__).parent / "completions" / f"agent.{given.shell}"
             display.write(script.read_text(encoding="utf-8"))
@@ -137,6 +141,7 @@ def create_parser() -> argparse.ArgumentParser:
     health.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for it to become healthy"
     )
+    command("hardware", "show what this machine is; --json is the report for `aether detect --report`")
     completion = command("completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     command("help", "show this help")

@@ -77,6 +77,12 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
 
+def _detect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the report there, as JSON")
+    parser.add_argument("--report", metavar="FILE", help="read a saved report; - is standard input")
+    _json(parser)
+
+
 def _list(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
@@ -147,6 +153,14 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 # Name, what fills its parser, what does it, one line of help, and more of it.
 COMMANDS = {
     "doctor": (_doctor, commands.doctor, "what this host can and cannot do, and what to do about it", ""),
+    "detect": (
+        _detect,
+        commands.detect,
+        "what a machine is: this one, or the one of a saved report",
+        "Needs no root. The report holds no serial number, MAC address, UUID, host or user name.\n"
+        "A saved report is one of these: JSON of this command or of `agent hardware --json`, a facter.json\n"
+        "of NixOS Facter, the text of hwinfo --all.",
+    ),
     "list": (_list, commands.list_machines, "the machines there are", ""),
     "show": (_show, commands.show, "a machine's profile, all its layers put together", ""),
     "models": (

@@ -50,6 +50,13 @@ def doctor(given: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
+def detect(given: argparse.Namespace) -> int:
+    """The hardware report of this machine, or of a saved one."""
+    from builder import detect
+
+    return detect.detect(given)
+
+
 def list_machines(given: argparse.Namespace) -> int:
     """The machines, one a line; one whose profile cannot be used says why."""
     from builder import profile

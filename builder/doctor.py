@@ -21,20 +21,13 @@ from typing import Literal
 from builder import accel, apt, profile, toolchain
 from builder.cache import cache_dir
 from builder.errors import AetherError, Mistakes
+from hardware.cpu_level import LEVELS, flags_in, level_of
 
 GB = 1_000_000_000
 # Tools tree 1.6 GB, its packages 0.6 GB, kernel source and build 3 GB, llama.cpp 0.6 GB, images.
 BUILD_SPACE = 8 * GB
 BUILD_MEMORY = 4 * GB  # linking the kernel and compiling llama.cpp on two processors
 NETWORK_SECONDS = 8
-
-# psABI levels: what Linux calls the flags that each level adds (x86-64 psABI, table 3.1).
-LEVELS = {
-    "x86-64": "cx8 cmov fpu fxsr mmx syscall sse sse2",
-    "x86-64-v2": "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
-    "x86-64-v3": "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave",
-    "x86-64-v4": "avx512f avx512bw avx512cd avx512dq avx512vl",
-}
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def disk_space(cache: Path) -> Need:
 
 
 def _processor() -> Iterable[Need]:
-    own = level(Path("/proc/cpuinfo").read_text())
+    own = level_of(flags_in(Path("/proc/cpuinfo").read_text()))
     marches = {}
     for name in profile.names():
         try:
@@ -165,21 +158,6 @@ def _processor() -> Iterable[Need]:
         except Mistakes as error:
             yield Need(f"machine {name}", "degraded", error.message, f"see aether show {name}")
     yield against_machines(own, marches)
-
-
-def level(cpuinfo: str) -> str:
-    """The highest x86-64 level of the processor that /proc/cpuinfo describes; "" for none."""
-    flags: set[str] = set()
-    for line in cpuinfo.splitlines():
-        if line.startswith("flags"):
-            flags = set(line.partition(":")[2].split())
-            break
-    reached = ""
-    for name, wanted in LEVELS.items():
-        if not flags.issuperset(wanted.split()):
-            break
-        reached = name
-    return reached
 
 
 def against_machines(own: str, marches: Mapping[str, str]) -> Need:

@@ -84,6 +84,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         toolchain.key,
         TEMPLATES,
         REPOSITORY / "agentd",
+        REPOSITORY / "hardware",
         (REPOSITORY / "builder/image.py"),
         given.kernel,
         given.command_line,
@@ -141,9 +142,10 @@ def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     """The agent and what it needs: agentd, llama_cpp, launchers, model, manifest."""
     libraries = tree / "usr/lib/python3/dist-packages"
     shutil.copytree(given.python_tree, libraries, symlinks=True)
-    shutil.copytree(
-        REPOSITORY / "agentd", libraries / "agentd", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for package in ("agentd", "hardware"):
+        shutil.copytree(
+            REPOSITORY / package, libraries / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     # Byte code is made now: the system partition is read-only and the first start should be fast.
     toolchain.output(
         [

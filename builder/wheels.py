@@ -24,14 +24,16 @@ from builder.cache import cache_dir, digest, file_sha256, lock, product, write_a
 from builder.errors import AetherError
 from builder.progress import Step, step
 from builder.toolchain import Toolchain
+from hardware import cpu_level
 
 NAME = "llama_cpp_python"
 VERSION = "0.3.36"
 SDIST = f"{NAME}-{VERSION}.tar.gz"
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
-# The instructions of each level beyond plain x86-64 (x86-64 psABI), as llama.cpp's CMake options and
-# as /proc/cpuinfo spells them. GCC's own -march says the same for the code that is not written by hand.
+# The instructions of each level beyond plain x86-64 that llama.cpp's CMake options name, with their words
+# in /proc/cpuinfo. GCC's own -march says the same for the code that is not written by hand, and more:
+# what a CPU must have is hardware/cpu_level.py's.
 V2 = {"SSE42": "sse4_2"}
 V3 = {**V2, "AVX": "avx", "AVX2": "avx2", "BMI2": "bmi2", "F16C": "f16c", "FMA": "fma"}
 V4 = {**V3, "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl"}
@@ -114,7 +116,7 @@ def flags(march: str) -> dict[str, str]:
 
 def cpu_flags(march: str) -> list[str]:
     """The words of /proc/cpuinfo that a CPU needs to run what is built for this level."""
-    return sorted(word for words in LEVELS[march].values() for word in words.split())
+    return sorted(cpu_level.flags_of(march))
 
 
 def fetch() -> Path:
@@ -158,7 +160,7 @@ def ensure(toolchain: Toolchain, march: str) -> Wheels:
     Raises AetherError, StepFailed.
     """
     options = flags(march)
-    key = digest(SDIST_SHA256, options, TYPING, INIT, PACKAGES, LIBRARIES, toolchain.key)
+    key = digest(SDIST_SHA256, options, cpu_flags(march), TYPING, INIT, PACKAGES, LIBRARIES, toolchain.key)
     place = product("wheels", key, lambda folder: _make(toolchain, march, options, folder))
     return Wheels(place / "tree", json.loads((place / "record.json").read_text()))
 

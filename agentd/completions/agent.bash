@@ -9,7 +9,7 @@ _agent() {
     esac
     case $current in
         -*) mapfile -t COMPREPLY < <(compgen -W "-c --continue --session --socket --json --stream --max-tokens --limit --wait --help --version" -- "$current") ;;
-        *) [[ $COMP_CWORD -eq 1 ]] && mapfile -t COMPREPLY < <(compgen -W "ask chat sessions history status health completion help" -- "$current") ;;
+        *) [[ $COMP_CWORD -eq 1 ]] && mapfile -t COMPREPLY < <(compgen -W "ask chat sessions history status health hardware completion help" -- "$current") ;;
     esac
 }
 complete -F _agent agent

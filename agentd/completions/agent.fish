@@ -1,6 +1,6 @@
 # fish completion for agent(1): agent completion fish | source
 complete -c agent -f
-complete -c agent -n __fish_use_subcommand -a "ask chat sessions history status health completion help"
+complete -c agent -n __fish_use_subcommand -a "ask chat sessions history status health hardware completion help"
 complete -c agent -n "__fish_seen_subcommand_from completion" -a "bash zsh fish"
 complete -c agent -n "__fish_seen_subcommand_from history" -a "(agent sessions 2>/dev/null | cut -d' ' -f1)"
 complete -c agent -s c -l continue -d "go on in the newest session"

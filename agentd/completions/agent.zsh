@@ -9,7 +9,7 @@ _agent() {
         '--stream[with --json, each reply as a line]' \
         '--max-tokens[end the answer after N tokens]:tokens:' \
         '--help[show the help]' \
-        '1:command:(ask chat sessions history status health completion help)' \
+        '1:command:(ask chat sessions history status health hardware completion help)' \
         '*::argument:_default'
 }
 compdef _agent agent

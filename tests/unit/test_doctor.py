@@ -2,7 +2,6 @@
 
 import fcntl
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +11,6 @@ from builder import apt, doctor, toolchain
 from builder.accel import Accel
 from builder.doctor import Need
 from builder.errors import AetherError
-
-V3 = (
-    "fpu cx8 cmov mmx fxsr syscall sse sse2 cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
-    " avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
-)
 
 
 def test_this_host_can_build() -> None:
@@ -52,34 +46,6 @@ def test_an_old_python_is_missing() -> None:
 )
 def test_builds_are_made_on_debian_12_and_13(release: dict[str, str], machine: str, state: str) -> None:
     assert doctor.system(release, machine).state == state
-
-
-@pytest.mark.parametrize(
-    ("flags", "level"),
-    [
-        ("", ""),
-        ("fpu cx8 cmov mmx fxsr syscall sse sse2", "x86-64"),
-        (V3, "x86-64-v3"),
-        (V3.replace("avx2", ""), "x86-64-v2"),
-        (V3 + " avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64-v4"),
-        (V3.replace("cx16", "") + " avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64"),
-    ],
-)
-def test_the_level_of_a_processor_is_the_highest_that_is_whole(flags: str, level: str) -> None:
-    assert doctor.level(f"processor : 0\nflags\t\t: {flags}\nprocessor : 1\nflags : none\n") == level
-
-
-def test_the_level_of_this_processor_is_what_the_c_library_says(tmp_path: Path) -> None:
-    """ld.so knows the same levels; Linux and it must agree."""
-    loader = shutil.which("/lib64/ld-linux-x86-64.so.2")
-    if loader is None:
-        pytest.skip("no x86-64 C library here")
-    said = subprocess.run([loader, "--help"], capture_output=True, text=True, check=True).stdout
-    supported = [
-        line.split()[0] for line in said.splitlines() if "(supported" in line and "x86-64-v" in line
-    ]
-    highest = max(supported, default="x86-64")
-    assert doctor.level(Path("/proc/cpuinfo").read_text()) == highest
 
 
 def test_a_machine_beyond_this_processor_is_degraded_and_named() -> None:
