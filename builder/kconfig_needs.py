@@ -81,6 +81,9 @@ class _Trial:
         self.busy = (*self.busy, name)
         if not symbol.prompts and symbol.selected_by:
             self._select(symbol, by)
+        if self.is_on(name):
+            self.busy = self.busy[:-1]
+            return
         for operand in symbol.depends:
             self.satisfy(operand.text, name)
         # A prompt is seen under more conditions than the symbol depends on: those of the menus around it.
