@@ -43,9 +43,18 @@ def choose(report: Report, database: Database, book: Book) -> list[Verdict]:
     verdicts = [judge(device, database, book) for device in report.devices]
     taken = {module for one in verdicts for module in one.modules}
     behind = [
-        *(Device(bus=one.kind, kind="disk", name=one.model, driver=one.driver) for one in report.blocks),
+        *(
+            Device(bus=one.kind, kind="disk", name=one.model, driver=driver)
+            for one in report.blocks
+            for driver in (one.driver, *one.chain)
+        ),
         *(Device(bus="net", kind=one.kind, driver=one.driver) for one in report.networks),
         *(Device(bus=one.bus, kind=one.kind, name=one.name, driver=one.driver) for one in report.inputs),
+        *(
+            Device(bus=one.bus, name=f"what is above {one.name or one.modalias}", driver=driver)
+            for one in report.devices
+            for driver in one.chain
+        ),
     ]
     for device in behind:
         if device.driver:

@@ -137,8 +137,6 @@ def _unknown(named: Named, database: Database) -> Mistake:
 def _build_in(module: Module, named: Named, needs: Needs, found: dict[str, Wanted]) -> None:
     """Add a module's symbols; of several that make it, one that is on, else the first that can be."""
     title = f"driver {module.name}" + (f": {module.description}" if module.description else "")
-    for symbol in module.inside:
-        _add(symbol, title, named, needs, found)
     here = [one for one in module.symbols if one in needs.symbols]
     if module.symbols and not here:
         raise Impossible(f"{' or '.join(module.symbols)} does not exist for this processor")
@@ -151,9 +149,13 @@ def _build_in(module: Module, named: Named, needs: Needs, found: dict[str, Wante
         except Impossible as error:
             problem = problem or error
             continue
-        return
+        problem = None
+        break
     if problem is not None:
         raise problem
+    # Its own symbols first: they may select those of the folders, which cannot be asked for then.
+    for symbol in module.inside:
+        _add(symbol, title, named, needs, found)
 
 
 def _add(symbol: str, reason: str, named: Named, needs: Needs, found: dict[str, Wanted]) -> None:
