@@ -80,6 +80,11 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
 def _detect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="write the report there, as JSON")
     parser.add_argument("--report", metavar="FILE", help="read a saved report; - is standard input")
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="write a profile of the machine: its drivers, proven against the kernel",
+    )
     _json(parser)
 
 
@@ -159,7 +164,9 @@ COMMANDS = {
         "what a machine is: this one, or the one of a saved report",
         "Needs no root. The report holds no serial number, MAC address, UUID, host or user name.\n"
         "A saved report is one of these: JSON of this command or of `agent hardware --json`, a facter.json\n"
-        "of NixOS Facter, the text of hwinfo --all.",
+        "of NixOS Facter, the text of hwinfo --all.\n"
+        "--profile NAME writes machines/NAME.yaml (in AETHER_MACHINES if that is set): every device with\n"
+        "the driver it got, or why it got none.",
     ),
     "list": (_list, commands.list_machines, "the machines there are", ""),
     "show": (_show, commands.show, "a machine's profile, all its layers put together", ""),

@@ -27,6 +27,7 @@ from hardware.report import Device, Report
 
 BASE = "pc"
 MOST_TRIES = 4  # configurations until no chosen driver is refused
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # in one YAML or another
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
@@ -52,10 +53,7 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
 
     Raises AetherError for a name that no profile can have, or a report that has nothing to go by.
     """
-    if not re.fullmatch(NAME, name):
-        raise AetherError(
-            f"'{name}' is not a profile's name", hint="small letters, digits, dots, dashes: thinkpad-x1"
-        )
+    need_name(name)
     if report.architecture not in ("", "x86_64"):
         raise AetherError(
             f"the report is of a machine of the architecture {report.architecture}",
@@ -100,6 +98,14 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
     extra = [one for one in extra if one not in refused]
     text = _text(name, report, base, verdicts, extra, settings, resolution)
     return Detected(name, text, tuple(verdicts), settings, resolution, configuration)
+
+
+def need_name(name: str) -> None:
+    """AetherError for a name that no profile can have."""
+    if not re.fullmatch(NAME, name):
+        raise AetherError(
+            f"'{name}' is not a profile's name", hint="small letters, digits, dots, dashes: thinkpad-x1"
+        )
 
 
 def _refusal(message: str) -> str:
@@ -199,7 +205,7 @@ def _text(
         "# Written from a hardware report, and yours to change. Each driver stands below the devices that",
         f"# it is for. {driven} of {len(verdicts)} devices have one; the others are at the end.",
         "",
-        f"name: {_quoted(name) if name[0].isdigit() else name}",
+        f"name: {_word(name)}",
         f"extends: {base}",
         f"description: {_quoted(machine)}",
         "",
@@ -209,7 +215,7 @@ def _text(
         *_drivers(verdicts),
     ]
     if extra:
-        lines += ["    # the machine's file systems and bus", *(f"    - {_item(one)}" for one in extra)]
+        lines += ["    # the machine's file systems and bus", *(f"    - {_word(one)}" for one in extra)]
     if settings:
         lines += ["  config:"]
         lines += [
@@ -221,13 +227,10 @@ def _text(
     return "\n".join(lines) + "\n"
 
 
-def _item(module: str) -> str:
-    """A module's name as YAML: 8250 alone would be a number."""
-    return (
-        module
-        if re.match(r"[a-z_]", module) and module not in ("y", "n", "yes", "no", "on", "off")
-        else (f'"{module}"')
-    )
+def _word(text: str) -> str:
+    """A name as YAML: in quotes where it would be taken for a number or a value."""
+    is_plain = re.fullmatch(r"[a-z_][a-z0-9._-]*", text) and text not in NOT_TEXT
+    return text if is_plain else _quoted(text)
 
 
 def _processor(report: Report) -> list[str]:
@@ -258,7 +261,7 @@ def _drivers(verdicts: Sequence[Verdict]) -> list[str]:
             for one in members
         )
         lines += [f"    # {f'{count} x ' if count > 1 else ''}{text}" for text, count in said.items()]
-        lines += [f"    - {_item(one)}" for one in modules if one not in named]
+        lines += [f"    - {_word(one)}" for one in modules if one not in named]
         named.update(modules)
     return lines or ["    []"]
 

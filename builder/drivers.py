@@ -74,25 +74,27 @@ def wanted(
     found: dict[str, Wanted] = {}
     mistakes: list[Mistake] = []
     modules: list[Module] = []
+    waiting: list[tuple[Module, Named]] = []
     for named in names:
         module = database.module(named.name)
         if module is None:
             mistakes.append(_unknown(named, database))
             continue
+        modules.append(module)
+        try:
+            _build_in(module, named, needs, found)
+        except Impossible:
+            waiting.append((module, named))
+    left, packages = _companions(book, modules, needs, found)
+    # What cannot be asked for may have come with another driver, or with a companion.
+    for module, named in waiting:
         try:
             _build_in(module, named, needs, found)
         except Impossible as error:
-            mistakes.append(
-                Mistake(
-                    named.file,
-                    named.line,
-                    f"the driver {named.name} cannot be built in: {error}",
-                    "take it away from kernel.drivers, or what stands in its way",
-                )
-            )
-            continue
-        modules.append(module)
-    left, packages = _companions(book, modules, needs, found)
+            modules.remove(module)
+            message = f"the driver {named.name} cannot be built in: {error}"
+            hint = "take it away from kernel.drivers, or what stands in its way"
+            mistakes.append(Mistake(named.file, named.line, message, hint))
     return Resolution(
         wanted=tuple(found.values()),
         mistakes=tuple(mistakes),

@@ -31,6 +31,8 @@ def database() -> Database:
         module("other_processor", "NOT_HERE"),
         module("vfio_pci", "VFIO_PCI"),
         module("ext4", "EXT4_FS"),
+        module("virtio_net", "VIRTIO_NET"),
+        module("virtio_pci", "VIRTIO_PCI"),
     ]
     aliases = [
         ("pci:v00008086d00005917sv*sd*bc*sc*i*", "i915"),
@@ -85,10 +87,12 @@ def book(folder: Path, text: str = RULES) -> Book:
     return driver_rules.load(path)
 
 
-def symbol(name: str, *depends: str, value: str = "n", prompt: bool = True) -> Symbol:
+def symbol(name: str, *depends: str, value: str = "n", selected_by: tuple[str, ...] = ()) -> Symbol:
+    """A symbol; one that others select has no prompt."""
     operands = tuple(Operand(text, "?") for text in depends)
-    prompts = (Prompt("?", operands),) if prompt else ()
-    return Symbol(name, "tristate", value, "K", 1, prompts, operands, (), (), None, None)
+    prompts = () if selected_by else (Prompt("?", operands),)
+    selectors = tuple(Operand(text, "n") for text in selected_by)
+    return Symbol(name, "tristate", value, "K", 1, prompts, operands, selectors, (), None, None)
 
 
 def symbols() -> dict[str, Symbol]:
@@ -114,5 +118,9 @@ def symbols() -> dict[str, Symbol]:
         symbol("VFIO_PCI"),
         symbol("EXT4_FS", value="y"),
         symbol("INTEL_IDLE"),
+        symbol("VIRTIO", selected_by=("VIRTIO_PCI", "REMOTEPROC")),
+        symbol("REMOTEPROC", "ARM"),
+        symbol("VIRTIO_PCI"),
+        symbol("VIRTIO_NET", "VIRTIO"),
     ]
     return {one.name: one for one in found}

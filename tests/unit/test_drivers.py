@@ -58,6 +58,14 @@ def test_companions_come_with_the_rules_reason_and_line_and_what_cannot_be_is_li
     assert found.packages == {"firmware-iwlwifi": "iwlwifi: iwlwifi is half a driver"}
 
 
+def test_the_order_in_which_drivers_are_named_does_not_matter(rules: Book) -> None:
+    """virtio_net needs VIRTIO, which nobody can ask for: it comes with virtio_pci."""
+    for names in (("virtio_net", "virtio_pci"), ("virtio_pci", "virtio_net")):
+        found = resolve(rules, *names)
+        assert not found.mistakes
+        assert {"VIRTIO_NET", "VIRTIO_PCI"} <= {one.symbol for one in found.wanted}
+
+
 def test_every_driver_that_cannot_be_is_told_at_once_with_its_line(rules: Book) -> None:
     found = resolve(rules, "nvmee", "i915", "needs_modules", "xhci_hcd", "other_processor")
     told = {one.line: (one.message, one.hint) for one in found.mistakes}
