@@ -77,8 +77,11 @@ class Tree:
             return ""
 
     def real(self, place: str | Path) -> str:
-        """A folder's own place, all links followed, as `/sys/...`; "" if it leads out of the tree."""
-        found = os.path.realpath(self.path(place))
+        """A folder's own place, all links followed, as `/sys/...`; "" if it leads nowhere in the tree."""
+        try:
+            found = os.path.realpath(self.path(place), strict=True)
+        except OSError:
+            return ""
         root = os.path.realpath(self.root).rstrip("/")
         return found.removeprefix(root) if found.startswith(f"{root}/sys/") else ""
 
