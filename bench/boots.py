@@ -1,0 +1,228 @@
+"""One boot of a machine, measured: times, instructions, memory, one question.
+
+Times come from the guest's own clocks (the kernel's log, systemd, agentd's unit); only the time from
+power-on is the host's. Not for: making the images (baseline.py), or the order of boots (suite.py).
+"""
+
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import vmdisk
+from builder.errors import AetherError
+from builder.powercut import copy_sparse
+from builder.progress import step
+from builder.qemu_command import MachineSpec
+from builder.qemu_process import ShutdownReason
+from builder.toolchain import Toolchain
+from builder.vm import Machine
+
+QUESTION = "What is Linux?"
+READY_SECONDS = 900.0  # a stock kernel with its initrd, every instruction emulated and counted
+ASK_SECONDS = 900.0
+
+TIMES = {
+    "power_to_ready": ("power-on to agent-ready (host's clock)", "s"),
+    "firmware_to_kernel": ("power-on to kernel: firmware, boot loader", "s"),
+    "kernel_to_init": ("kernel to its first process", "s"),
+    "kernel_to_systemd": ("kernel to the system's systemd", "s"),
+    "kernel_to_ready": ("kernel to agent-ready", "s"),
+    "kernel_to_model": ("kernel to model loaded", "s"),
+    "kernel_to_finish": ("kernel to boot finished", "s"),
+}
+COUNTED = ("firmware_to_kernel", "kernel_to_init", "kernel_to_systemd", "kernel_to_ready")
+INSTRUCTIONS = {key: (TIMES[key][0], "10^9") for key in COUNTED}
+ANSWER = {
+    "first_token": ("question to first word", "s"),
+    "tokens_per_second": ("writing", "tokens/s"),
+}
+MEMORY = {
+    "memory_used": ("used after boot: MemTotal - MemAvailable", "MB"),
+    "memory_kept": ("never given out by the kernel: machine - MemTotal", "MB"),
+    "agentd_rss": ("agentd, resident", "MB"),
+    "agentd_own": ("agentd, its own (anonymous)", "MB"),
+    "agentd_pss": ("agentd, proportional", "MB"),
+    "agentd_model_rss": ("agentd-model, resident", "MB"),
+    "agentd_model_own": ("agentd-model, its own (anonymous)", "MB"),
+    "agentd_model_pss": ("agentd-model, proportional", "MB"),
+}
+
+# In the guest: ask as a person does and note when each piece of the answer came, in seconds since the
+# command was started, then let the worker count the answer's tokens.
+ASK = """
+import json, subprocess, sys, time
+question, tokens = sys.argv[1:]
+began, times, last = time.monotonic(), [], {}
+command = ["agent", "--json", "ask", "--stream", "--max-tokens", tokens, "--", question]
+with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as agent:
+    for line in agent.stdout:
+        now, last = time.monotonic(), json.loads(line)
+        if last.get("delta"):
+            times.append(now - began)
+count = subprocess.run(
+    ["varlinkctl", "--json=short", "call", "/run/agentd/model.sock", "io.aetheros.Model.Count",
+     json.dumps({"texts": [last.get("text") or ""]})], capture_output=True, check=True).stdout
+print(json.dumps({"times": times, "last": last, "tokens": json.loads(count)["tokens"][0]}))
+"""
+
+# The worker tells nobody when its model is loaded, so it is asked; the answer is good to a few tenths
+# of a second.
+WAIT_FOR_MODEL = """
+until varlinkctl --json=short call /run/agentd/agent.sock io.aetheros.Agent.Status '{}' |
+    grep -q '"state":"ready"'
+do sleep 0.2; done
+cut -d' ' -f1 /proc/uptime
+"""
+
+Sample = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One of the two systems that are compared: how it boots, and with what."""
+
+    name: str
+    spec: MachineSpec
+    tools: Toolchain
+
+
+def new_disk(subject: Subject, image: Path, layout: Mapping[str, Any], size: int) -> Subject:
+    """The subject with a fresh disk of `size` bytes, made from its image, in its machine's folder."""
+    folder = subject.spec.folder
+    if any(part["label"] == vmdisk.DATA_LABEL for part in layout["partitions"]):
+        disk = vmdisk.prepare(image, layout, folder, size)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = folder / "disk.raw"
+        copy_sparse(image, disk)
+    return dataclasses.replace(subject, spec=dataclasses.replace(subject.spec, disk=disk))
+
+
+def boot(subject: Subject, *, tokens: int = 0, icount: bool = False) -> Sample:
+    """Boot once to agent-ready, measure, ask for `tokens` tokens (0: do not ask), power down.
+
+    Seconds, MB (10^6 bytes) and tokens a second, by the keys above; with `icount` the times are 10^9
+    instructions. MachineFailed if the machine does not come up, AetherError if it does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="boot-", dir=subject.spec.folder) as folder:
+        spec = dataclasses.replace(subject.spec, folder=Path(folder), icount=icount)
+        with (
+            step(f"Boot {subject.name}{', counting' if icount else ''}", f"bench {subject.name}"),
+            Machine(spec, tools=subject.tools) as machine,
+        ):
+            machine.start()
+            ready = machine.wait_ready(READY_SECONDS)
+            found = {} if icount else {"power_to_ready": ready.seconds}
+            found |= {} if icount else _settled(machine, spec.memory)
+            found |= _times(machine, finished=not icount)
+            if tokens:
+                found |= _ask(machine, tokens)
+            reason = machine.powerdown(READY_SECONDS)
+            if reason is not ShutdownReason.GUEST_SHUTDOWN:
+                raise machine.failure(f"{subject.name} did not shut down by itself: {reason}")
+    return found
+
+
+def _settled(machine: Machine, memory: int) -> dict[str, float]:
+    """Wait until nothing of the boot is left to do; then the times of that and the memory in use."""
+    state = machine.execute(["systemctl", "is-system-running", "--wait"], timeout=READY_SECONDS)
+    if state.text.strip() != "running":
+        raise AetherError(
+            f"{machine.spec.name} ends its boot {state.text.strip()}: "
+            + machine.succeed("systemctl list-units --failed --plain --no-legend")
+        )
+    found = {"kernel_to_model": float(machine.succeed(WAIT_FOR_MODEL, timeout=READY_SECONDS))}
+    return found | used_memory(machine.succeed("cat /proc/meminfo"), memory) | _processes(machine)
+
+
+def _processes(machine: Machine) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for unit, key in (("agentd", "agentd"), ("agentd-model", "agentd_model")):
+        pid = machine.succeed(["systemctl", "show", "-P", "MainPID", f"{unit}.service"]).strip()
+        # A kernel without CONFIG_PROC_PAGE_MONITOR has no smaps_rollup.
+        text = machine.succeed(f"cat /proc/{pid}/status; cat /proc/{pid}/smaps_rollup 2>/dev/null || true")
+        found |= process_memory(text, key)
+    return found
+
+
+def _times(machine: Machine, *, finished: bool) -> dict[str, float]:
+    names = [f"{name}TimestampMonotonic" for name in ("Firmware", "Userspace", "Finish")]
+    manager = machine.succeed(["systemctl", "show", f"--property={','.join(names)}"])
+    unit = machine.succeed("systemctl show -p ActiveEnterTimestampMonotonic agentd.service")
+    found = boot_times(machine.succeed("dmesg"), manager, unit)
+    if not finished:
+        found.pop("kernel_to_finish", None)  # it may not have come to that yet
+    return found
+
+
+def _ask(machine: Machine, tokens: int) -> dict[str, float]:
+    argv = ["python3", "-I", "-c", ASK, QUESTION, str(tokens)]
+    done = machine.execute(argv, timeout=ASK_SECONDS)
+    try:
+        said = json.loads(done.text)
+        if said["last"]["status"] != "complete":
+            raise ValueError
+        return answer_speed(said["times"], said["tokens"])
+    except (ValueError, KeyError, TypeError):
+        raise machine.failure(
+            f"{machine.spec.name} did not answer: {done.text}{done.stderr.decode()}"
+        ) from None
+
+
+# ---- what the guest's own words mean
+
+
+def boot_times(dmesg: str, manager: str, unit: str) -> dict[str, float]:
+    """Seconds since the kernel's start, from dmesg(1) and two outputs of `systemctl show`.
+
+    `firmware_to_kernel` is there only where a boot loader told systemd when it began (systemd-boot(7)).
+    """
+    found: dict[str, float] = {}
+    if match := re.search(r"^\[\s*([\d.]+)\] Run \S+ as init process$", dmesg, re.MULTILINE):
+        found["kernel_to_init"] = float(match[1])
+    microseconds = {
+        name: int(value) for name, value in re.findall(r"^(\w+)=(\d+)$", f"{manager}\n{unit}", re.MULTILINE)
+    }
+    for name, key in (
+        ("FirmwareTimestampMonotonic", "firmware_to_kernel"),
+        ("UserspaceTimestampMonotonic", "kernel_to_systemd"),
+        ("ActiveEnterTimestampMonotonic", "kernel_to_ready"),
+        ("FinishTimestampMonotonic", "kernel_to_finish"),
+    ):
+        if microseconds.get(name):
+            found[key] = microseconds[name] / 1e6
+    return found
+
+
+def used_memory(meminfo: str, memory: int) -> dict[str, float]:
+    """What a machine of `memory` bytes has in use, in MB, from /proc/meminfo (proc_meminfo(5))."""
+    sizes = {name: int(value) * 1024 for name, value in re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.M)}
+    return {
+        "memory_used": (sizes["MemTotal"] - sizes["MemAvailable"]) / 1e6,
+        "memory_kept": (memory - sizes["MemTotal"]) / 1e6,
+    }
+
+
+def process_memory(text: str, key: str) -> dict[str, float]:
+    """A process's memory in MB, from its /proc/PID/status and, where there is one, smaps_rollup."""
+    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE))
+    names = (("VmRSS", "rss"), ("RssAnon", "own"), ("Pss", "pss"))
+    return {f"{key}_{end}": int(sizes[name]) * 1024 / 1e6 for name, end in names if name in sizes}
+
+
+def answer_speed(times: list[float], tokens: int) -> dict[str, float]:
+    """The wait for an answer's first piece, and its tokens a second after that.
+
+    `times` are the seconds at which the pieces came. A rate needs two pieces.
+    """
+    if not times:
+        raise ValueError("no answer")
+    found = {"first_token": times[0]}
+    if len(times) > 1 and tokens > 1:
+        found["tokens_per_second"] = (tokens - 1) / (times[-1] - times[0])
+    return found
