@@ -134,7 +134,7 @@ def collect(
         for name, values in said.items()
         for pattern in values.get("alias", ())
         # Names of ciphers, file systems and the like belong to no device.
-        if re.match(r"[\w-]+:", pattern) and not pattern.startswith(("devname:", "crypto:", "net-pf"))
+        if re.match(r"[\w*-]+:", pattern) and not pattern.startswith(("devname:", "crypto:", "net-pf"))
     }
     drivers: dict[str, list[tuple[str, str]]] = {}
     for one in kbuild_symbols.read_drivers(tree, sources.owners):
