@@ -43,6 +43,10 @@ endif
 ifneq ($(CONFIG_A)$(CONFIG_B),)
 obj-$(CONFIG_EITHER) += either.o
 endif
+ifeq ($(CONFIG_ONLY),y)
+obj-$(CONFIG_GUARDED) += guarded.o
+endif
+obj-$(CONFIG_AFTER) += after.o
 nouveau-y := $(nvkm-y)
 include $(src)/nvkm/Kbuild
 obj-$(CONFIG_NOUVEAU) += nouveau.o
@@ -80,6 +84,8 @@ def read(tree: Path) -> Tree:
         ("xhci_pci", "drivers/usb/xhci-pci", ("USB_XHCI_PCI",), ("USB_PCI",)),
         ("otherwise", "drivers/usb/otherwise", ("OTHERWISE",), ()),
         ("either", "drivers/usb/either", ("EITHER",), ()),
+        ("guarded", "drivers/usb/guarded", ("GUARDED",), ("ONLY",)),
+        ("after", "drivers/usb/after", ("AFTER",), ()),
         ("intel_uncore", "arch/x86/events/intel-uncore", ("UNCORE",), ("PERF",)),
     ],
 )
