@@ -64,9 +64,11 @@ def measure(name: str, *, repeat: int, tokens: int, quick: bool) -> Report:
     steps = dict(durations())
     sections = [build_section(steps, None if quick else rebuild_times(built))]
     sections += sizes.sections(built, stock)
+    before = host.processors()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=_work()) as folder:
         ours, theirs = subjects(built, stock, Path(folder))
         sections += boot_sections(ours, theirs, repeat=repeat, tokens=tokens, counted=not quick)
+    found |= host.processors().shares_since(before, found["cores"])
     facts = {
         "machine": built.machine.name,
         "build": built.key,

@@ -2,14 +2,17 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from bench import boots, sizes, suite, table
+from bench import boots, host, sizes, suite, table
 from bench.__main__ import main
 from bench.table import Row, Section
+from builder.accel import Accel
 
 DMESG = """\
 [    0.000000] Linux version 6.12.117
@@ -165,3 +168,20 @@ def test_nothing_to_measure_is_a_mistake_with_a_hint(
     assert main(["qemu-x86_64", "--json", str(tmp_path / "no/such.json")]) == 2
     said = capsys.readouterr().err
     assert said.count("error:") == said.count("hint:") == 2
+
+
+def test_a_host_is_quiet_only_while_others_leave_the_processors_alone() -> None:
+    before = host.Processors(at=0.0, busy=10.0, stolen=0.0, own=1.0)
+    after = host.Processors(at=100.0, busy=110.0, stolen=2.0, own=81.0)
+    assert after.shares_since(before, 2) == {"others_share": 0.1, "stolen_share": 0.01}
+    found = {**host.facts(Accel("tcg", "asked for")), "others_share": 0.1, "stolen_share": 0.01}
+    assert "NOT QUIET: other programs used 10%" in host.lines(found)[-1]
+    assert "NOT QUIET" not in host.lines({**found, "others_share": 0.02})[-1]
+
+
+def test_what_ended_children_computed_is_the_benchmarks_own() -> None:
+    before = host.processors()
+    subprocess.run([sys.executable, "-c", "sum(range(5_000_000))"], check=True)
+    after = host.processors()
+    assert after.own - before.own > 0.02
+    assert after.busy - before.busy >= after.own - before.own - 0.1
