@@ -84,7 +84,7 @@ def image_configuration() -> Configuration:
 def run(configuration: Configuration) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentError when agentd cannot start."""
     with ExitStack() as ending:
-        _lock_state(configuration.state, ending)
+        _lock_state(configuration, ending)
         stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
         ending.callback(os.close, stop_fd)
 
@@ -137,12 +137,20 @@ def _accept(server: BoundedServer) -> None:
         os._exit(1)
 
 
-def _lock_state(state: Path, ending: ExitStack) -> None:
-    """Create `state` and hold its lock until the end. Raises AgentError."""
+def _lock_state(configuration: Configuration, ending: ExitStack) -> None:
+    """Create the state folder and hold its lock until the end. Raises AgentError.
+
+    With systemd's socket a folder that cannot be used is no reason to end: systemd runs one agentd only,
+    and one that is up can say in Health and Status what is wrong.
+    """
+    state = configuration.state
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = ending.enter_context((state / "lock").open("a+", encoding="ascii"))
+        lock = ending.enter_context((state / "lock").open("a+b", buffering=0))
     except OSError as error:
+        if configuration.listen is None:
+            log.error(f"cannot use {state}: {error.strerror}")
+            return
         raise AgentError(
             f"cannot use {state}: {error.strerror}", "choose another --state DIR, or make it yours"
         ) from error
@@ -150,14 +158,15 @@ def _lock_state(state: Path, ending: ExitStack) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        pid = lock.read(20).strip()
+        pid = lock.read(20).decode("ascii", "replace").strip()
         raise AgentError(
             f"another agentd{f' (pid {pid})' if pid.isdigit() else ''} uses {state}",
             "stop it, or choose another --state DIR",
         ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    # For the message above only: it must not keep agentd from starting on a full disk.
+    with suppress(OSError):
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n".encode())
 
 
 def _listen(configuration: Configuration, agent: Agent, stop_fd: int, ending: ExitStack) -> BoundedServer:

@@ -4,14 +4,16 @@ Here is how the file is kept; what is in the tables is the concern of session.py
 makes every commit wait for the disk (https://www.sqlite.org/pragma.html#pragma_synchronous). One
 connection and one lock: writers never meet, and a reader sees what was committed last.
 
-A file that is damaged, unreadable or from a newer agentd is left exactly as it is. agentd stays up, every
-use raises StoreUnavailable, and a person decides.
+A file that is damaged or from a newer agentd is left exactly as it is. agentd stays up, every use raises
+StoreUnavailable, and a person decides. One that cannot be opened (full or read-only disk) is tried again at
+each use.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentd import log
@@ -57,37 +59,57 @@ class Database:
         self.problem: str | None = None
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        try:
-            self._connection = self._open()
-        except (sqlite3.Error, OSError, StoreUnavailable) as error:
-            self._give_up(
-                str(error.parameters["detail"]) if isinstance(error, StoreUnavailable) else str(error)
-            )
+        # Damaged, from a newer agentd, or closed by us: never opened again.
+        self._final = False
+        with suppress(StoreUnavailable), self.reading():
+            pass
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+        """The connection to the file. Raises StoreUnavailable with the `problem`."""
+        connection: sqlite3.Connection | None = None
         try:
+            connection = sqlite3.connect(
+                self.path, check_same_thread=False, isolation_level=None, timeout=10
+            )
+            # Before anything that writes.
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                self._final = True
+                raise sqlite3.Error(f"it has schema {version}, this agentd knows up to {len(MIGRATIONS)}")
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
-                raise StoreUnavailable(f"cannot use write-ahead logging (journal mode is {mode})")
+                raise sqlite3.Error(f"cannot use write-ahead logging (journal mode is {mode})")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            _migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
+            _migrate(connection, version)
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise StoreUnavailable(self._found_unusable(error)) from error
+        self.problem = None
         return connection
 
-    def _give_up(self, why: str) -> None:
-        self.problem = f"the database {self.path} cannot be used and was left as it is: {why}"
-        log.error(self.problem)
+    def _found_unusable(self, error: sqlite3.Error) -> str:
+        """Set and log `problem`, for good if it is damage."""
+        why = str(error)
+        self._final |= _is_damage(error)
+        with suppress(OSError):
+            if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
+                why += " (the file system is read-only)"
+        problem = f"the database {self.path} cannot be used and was left as it is: {why}"
+        if problem != self.problem:
+            log.error(problem)
+        self.problem = problem
+        return problem
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for queries. Raises StoreUnavailable."""
         with self._lock, self._translated():
             if self._connection is None:
-                raise StoreUnavailable(self.problem or "the database is closed")
+                if self._final:
+                    raise StoreUnavailable(self.problem or "the database is closed")
+                self._connection = self._open()
             yield self._connection
 
     @contextmanager
@@ -109,14 +131,15 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if any(word in str(error).lower() for word in _DAMAGE):
-                self._give_up(str(error))
+            if _is_damage(error):
+                self._found_unusable(error)
                 self.close()
             raise StoreUnavailable(self.problem or f"the database refused: {error}") from error
 
     def close(self) -> None:
-        """Close the file; what was committed is on the disk already."""
+        """Close the file for good; what was committed is on the disk already."""
         with self._lock:
+            self._final = True
             connection, self._connection = self._connection, None
             if connection is None:
                 return
@@ -126,10 +149,11 @@ class Database:
                 log.warning(f"closing the database: {error}")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise StoreUnavailable(f"it has schema {version}, this agentd knows up to {len(MIGRATIONS)}")
+def _is_damage(error: sqlite3.Error) -> bool:
+    return any(word in str(error).lower() for word in _DAMAGE)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -64,9 +64,12 @@ class Conversations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._swept = False
 
     def begin(self, text: str, session: str | None) -> Begun:
         """Store a question, in a new session when `session` is None. On the disk when this returns."""
+        if not self._swept:  # the database could not be used at the start
+            self.interrupt_unanswered()
         now = utc_now()
         with self._database.writing() as database:
             if session is None:
@@ -112,11 +115,16 @@ class Conversations:
             database.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, begun.session))
 
     def interrupt_unanswered(self) -> int:
-        """Mark the answers that a power cut or a kill left open; how many they were. For the start only."""
+        """Mark the answers that a power cut or a kill left open, once; how many they were."""
         with self._database.writing() as database:
-            return database.execute(
+            if self._swept:
+                return 0
+            found = database.execute(
                 "UPDATE turns SET status = 'interrupted' WHERE status = 'answering'"
             ).rowcount
+        # Set before this thread may store a question: a second sweep never meets an answer of now.
+        self._swept = True
+        return found
 
     def exchanges(self, begun: Begun) -> list[Exchange]:
         """The answered questions before `begun` that are still in the model's context, oldest first."""

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from agentd_process import DEADLINE, FAKE_WORKER, environment, eventually, runni
 from agentd.call import calling
 from agentd.database import MIGRATIONS, Database
 from agentd.errors import StoreUnavailable
+from agentd.session import Conversations
 
 
 def is_running(pid: int) -> bool:
@@ -88,12 +92,14 @@ def test_the_core_is_light(tmp_path: Path) -> None:
     assert memory < 40 * 1024
 
 
-def test_systemd_passes_the_socket_and_is_told_of_every_step(tmp_path: Path) -> None:
+@contextmanager
+def started_by_systemd(folder: Path, state: Path) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """agentd as a service with the socket `folder`/agent.sock, and the socket that it notifies."""
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(tmp_path / "agent.sock"))
+    listening.bind(str(folder / "agent.sock"))
     listening.listen()
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(tmp_path / "notify"))
+    manager.bind(str(folder / "notify"))
     manager.settimeout(DEADLINE)
     # What systemd does before it executes a service: sd_listen_fds(3).
     program = (
@@ -108,12 +114,22 @@ def test_systemd_passes_the_socket_and_is_told_of_every_step(tmp_path: Path) -> 
         env={
             **environment(),
             "LISTEN_FDS": "1",
-            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "NOTIFY_SOCKET": str(folder / "notify"),
             "WATCHDOG_USEC": "400000",
-            "STATE_DIRECTORY": str(tmp_path / "state"),
+            "STATE_DIRECTORY": str(state),
         },
     )
     try:
+        yield process, manager
+    finally:
+        process.kill()
+        process.wait()
+        listening.close()
+        manager.close()
+
+
+def test_systemd_passes_the_socket_and_is_told_of_every_step(tmp_path: Path) -> None:
+    with started_by_systemd(tmp_path, tmp_path / "state") as (process, manager):
         assert manager.recv(4096).startswith(b"READY=1\n")
         assert manager.recv(4096) == b"WATCHDOG=1"
         with calling(str(tmp_path / "agent.sock"), "io.aetheros.Agent", DEADLINE) as agent:
@@ -126,11 +142,60 @@ def test_systemd_passes_the_socket_and_is_told_of_every_step(tmp_path: Path) -> 
         assert process.wait(DEADLINE) == 0
         assert (tmp_path / "agent.sock").exists(), "systemd's socket outlives agentd"
         assert (tmp_path / "state" / "agent.db").exists()
+
+
+def test_a_service_whose_state_folder_cannot_be_used_stays_up_and_says_so(tmp_path: Path) -> None:
+    with started_by_systemd(tmp_path, Path("/proc/nothing")) as (_, manager):
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        with calling(str(tmp_path / "agent.sock"), "io.aetheros.Agent", DEADLINE) as agent:
+            health = agent.Health()
+            assert not health["healthy"]
+            assert "/proc/nothing/agent.db cannot be used" in health["detail"]
+            assert agent.Status()["problem"] == health["detail"]
+
+
+def test_a_disk_that_is_full_at_the_start_refuses_questions_until_it_has_room(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [sys.executable, "-m", "agentd.daemon", "--state", str(state), "--model-socket", "/nowhere"]
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    # No file may grow beyond 0 bytes: each write fails, as on a full disk.
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, unlimited)),
+    )
+    try:
+        eventually((state / "agent.sock").exists)
+        with calling(str(state / "agent.sock"), "io.aetheros.Agent", DEADLINE) as agent:
+            assert not agent.Health()["healthy"]
+            with pytest.raises(varlink.VarlinkError) as caught:
+                agent.Ask(text="hello")
+            assert caught.value.error() == "io.aetheros.Agent.StoreUnavailable"
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+            assert agent.Health()["healthy"]
+            assert "problem" not in agent.Status()
     finally:
-        process.kill()
-        process.wait()
-        listening.close()
-        manager.close()
+        process.terminate()
+        assert process.wait(DEADLINE) == 0
+
+
+def test_answers_cut_off_before_a_late_opening_are_marked_interrupted(tmp_path: Path) -> None:
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+    before = Database(folder / "agent.db")
+    cut_off = Conversations(before).begin("one", None)
+    before.close()
+    folder.rename(away)
+    database = Database(folder / "agent.db")
+    conversations = Conversations(database)
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        conversations.interrupt_unanswered()
+    away.rename(folder)
+    begun = conversations.begin("two", cut_off.session)
+    assert conversations.interrupt_unanswered() == 0, "an answer of now is left alone"
+    states = {turn.id: turn.status for turn in conversations.history(cut_off.session, None)}
+    assert (states[cut_off.answer], states[begun.answer]) == ("interrupted", "answering")
+    database.close()
 
 
 def test_a_killed_agentd_leaves_no_worker(tmp_path: Path) -> None:
@@ -192,8 +257,10 @@ def test_a_database_with_damaged_pages_is_given_up_when_they_are_read(tmp_path: 
 def test_a_database_of_a_newer_agentd_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "agent.db") as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = (tmp_path / "agent.db").read_bytes()
     database = Database(tmp_path / "agent.db")
     assert f"it has schema {len(MIGRATIONS) + 1}" in str(database.problem)
+    assert (tmp_path / "agent.db").read_bytes() == before
 
 
 def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
