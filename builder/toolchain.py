@@ -209,7 +209,7 @@ def run_logged(
     script = log.with_suffix(".sh")
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in (env or {}).items())
     write_atomically(script, f"#!/bin/sh\n{exports}exec {shlex.join(argv)}\n")
-    with log.open("w") as file:
+    with log.open("w", buffering=1) as file:  # whoever looks at the log sees the last line
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
