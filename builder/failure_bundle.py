@@ -25,9 +25,12 @@ async def collect(
 
     Nothing here may hide the failure itself: a part that cannot be had is left out, and said so.
     """
-    number = 1 + len(list(folder.glob("failure-*")))
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = (path.name.removeprefix("failure-") for path in folder.glob("failure-*"))
+    # One more than the highest, not than how many: a person may have removed an old one.
+    number = 1 + max((int(text) for text in numbers if text.isdigit()), default=0)
     bundle = folder / f"failure-{number}"
-    bundle.mkdir(parents=True)
+    bundle.mkdir()
     lines = [message]
     for kept in (files.serial_log, files.qemu_log, folder / "repeat.sh"):
         if kept.exists():

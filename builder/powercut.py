@@ -46,7 +46,8 @@ def begin(disk: Path, log: Path) -> None:
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file with its holes; GNU cp asks the file system to share the blocks where it can."""
     words = ["cp", "--sparse=always", "--reflink=auto", "--", str(source), str(target)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "LC_ALL": "C"}  # "No space left on device" is looked for in the message
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AetherError(f"copying {source} failed: {done.stderr.strip()}", hint="is there space left?")
 

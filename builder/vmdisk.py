@@ -51,6 +51,8 @@ def prepare(image: Path, layout: Mapping[str, Any], folder: Path, size: int, *, 
     disk, side = folder / "disk.raw", folder / "disk.json"
     partitions = read_layout(layout)
     busy = f"{disk} is in use by a running machine"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # the serial log and the failure folders hold conversations too
     with lock(disk.with_name("disk.raw.lock"), wait=False, busy=busy):
         if new and disk.exists():
             keep = folder / f"disk-{time.strftime('%Y%m%d-%H%M%S')}.raw"
@@ -94,14 +96,17 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[Partition, ...]:
 
 def _create(image: Path, disk: Path, size: int, describe: Callable[[], None]) -> None:
     with step(f"Make the machine's disk, {size / 2**30:.0f} GiB at most"):
-        disk.parent.mkdir(parents=True, exist_ok=True)
         scratch = disk.with_name(f".{disk.name}.partial")
-        copy_sparse(image, scratch)
-        scratch.chmod(0o600)  # it will hold what the agent knows about a person
-        os.truncate(scratch, max(size, image.stat().st_size))
-        sync(scratch)
-        describe()  # first: a disk without its description could never be updated
-        scratch.rename(disk)
+        try:
+            copy_sparse(image, scratch)
+            scratch.chmod(0o600)  # it will hold what the agent knows about a person
+            os.truncate(scratch, max(size, image.stat().st_size))
+            sync(scratch)
+            describe()  # first: a disk without its description could never be updated
+            scratch.rename(disk)
+        except BaseException:
+            scratch.unlink(missing_ok=True)  # a full disk wants its space back
+            raise
 
 
 def _check_same(disk: Path, had: Sequence[Partition], wanted: Sequence[Partition]) -> None:

@@ -1,5 +1,6 @@
 """The disk of a person's machine across rebuilds."""
 
+import errno
 import json
 import os
 import subprocess
@@ -55,6 +56,24 @@ def test_the_first_disk_is_the_image_grown_and_sparse(home: Path, tmp_path: Path
     assert disk.stat().st_blocks * 512 < 8 * MIB
     assert disk.stat().st_mode & 0o077 == 0
     assert disk.read_bytes()[: 6 * MIB] == made.read_bytes()
+
+
+def test_nobody_else_reads_what_a_machine_leaves_behind(home: Path, tmp_path: Path) -> None:
+    home.mkdir(mode=0o755)  # as an older version made it
+    vmdisk.prepare(image(tmp_path / "image.raw", b"1"), layout("k1"), home, 64 * MIB)
+    assert home.stat().st_mode & 0o077 == 0
+
+
+def test_a_copy_that_fails_leaves_no_part_of_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(vmdisk, "sync", full)
+    with pytest.raises(OSError, match="No space left"):
+        vmdisk.prepare(image(tmp_path / "image.raw", b"1"), layout("k1"), home, 64 * MIB)
+    assert [path.name for path in home.iterdir()] == ["disk.raw.lock"]
 
 
 def test_a_rebuild_replaces_everything_but_the_data(home: Path, tmp_path: Path) -> None:
