@@ -106,10 +106,12 @@ def test_every_symbol_and_driver_that_the_rules_name_exists(
 ) -> None:
     rules = driver_rules.load().rules
     symbols = kconfig.configure(tools, tree, build.wanted(profile.load("pc"))).symbols
-    wanted = {symbol for rule in (*rules.companions, *rules.machines) for symbol in rule.want}
+    wanted = {symbol for rule in rules.companions for symbol in rule.want}
+    wanted |= {symbol for rule in rules.machines for symbol in rule.want}
     assert sorted(wanted - symbols.keys()) == []
     assert sorted(symbol for symbol in wanted if not symbols[symbol].prompts) == []
-    drivers = {name for rule in (*rules.devices, *rules.machines) for name in rule.drivers}
+    drivers = {name for rule in rules.devices for name in rule.drivers}
+    drivers |= {name for rule in rules.machines for name in rule.drivers}
     assert sorted(name for name in drivers if database.module(name) is None) == []
 
 
