@@ -204,8 +204,9 @@ def _was_cancelled(answer: _Answer) -> bool:
 
 def _checked(question: Question) -> Question:
     """The question with text that can be stored and read by the model. Raises InvalidQuestion."""
-    text = _clean(question.text).strip()
-    attachment = _clean(question.attachment)
+    text = clean(question.text).strip()
+    session = None if question.session is None else clean(question.session)
+    attachment = clean(question.attachment)
     if not text:
         raise InvalidQuestion("the question is empty")
     if len(text.encode()) > MAX_QUESTION_BYTES:
@@ -216,13 +217,14 @@ def _checked(question: Question) -> Question:
         raise InvalidQuestion(f"max_tokens is {question.max_tokens}; it must be from 1 to {MAX_TOKENS}")
     if question.left_out < 0:
         raise InvalidQuestion(f"left_out is {question.left_out}; it cannot be less than 0")
-    return Question(text, question.session, attachment, question.left_out, question.max_tokens)
+    return Question(text, session, attachment, question.left_out, question.max_tokens)
 
 
 def _too_long(what: str, size: int, limit: int) -> Refusal:
     return InvalidQuestion(f"the {what} has {size} bytes; the limit is {limit}")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """The text of a message as it can be stored, looked up and read by the model."""
     # Half of a surrogate pair is valid JSON and no text; NUL ends a C string in the worker.
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

@@ -33,6 +33,23 @@ def call(path: str, method: str, patience: float = PATIENCE, **parameters: Any) 
     return reply
 
 
+def history(path: str, session: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """The last `limit` turns of a session, or all, oldest first. Raises AgentError."""
+    turns: list[dict[str, Any]] = []
+    older = True
+    while older and (limit is None or not turns or len(turns) < limit):
+        reply = call(
+            path,
+            "History",
+            session=session,
+            limit=None if limit is None else limit - len(turns),
+            before=turns[0]["id"] if turns else None,
+        )
+        turns = reply["turns"] + turns
+        older = reply["older"]
+    return turns
+
+
 @contextmanager
 def asking(path: str, **parameters: Any) -> Iterator[Iterator[dict[str, Any]]]:
     """The replies to Ask, as they come; leaving the block stops the answer. Raises AgentError."""

@@ -122,11 +122,11 @@ class Chat:
             case "/sessions":
                 display.sessions(client.call(self._path, "Sessions", limit=20)["sessions"])
             case "/session" if argument:
-                turns = client.call(self._path, "History", session=argument, limit=4)["turns"]
+                turns = client.history(self._path, argument, 4)
                 self.session = argument
                 display.history(turns)
             case "/history" if self.session:
-                display.history(client.call(self._path, "History", session=self.session)["turns"])
+                display.history(client.history(self._path, self.session))
             case "/history":
                 display.note("nothing was said yet")
             case "/status":

@@ -13,7 +13,7 @@ from typing import Any
 import varlink
 
 from agentd import __version__, identity
-from agentd.agent import Agent, Question
+from agentd.agent import Agent, Question, clean
 from agentd.call import INTERFACES, Watch
 from agentd.errors import InvalidQuestion, Refusal, StoreUnavailable
 from agentd.server import StrictService
@@ -22,6 +22,9 @@ from agentd.session import utc_now
 INTERFACE = "io.aetheros.Agent"
 # The most rows one reply carries, and how many when the caller does not say.
 MAX_ROWS = 1000
+# And of their text in UTF-8, in bytes, but for one turn: the reply is built in memory, where JSON's escapes
+# make it up to six times as long.
+MAX_TEXT = 1 << 20
 # Seconds that Status waits for the worker's own.
 STATUS_PATIENCE = 3.0
 
@@ -83,13 +86,17 @@ class AgentMethods:
             raise as_error(refusal) from refusal
         return {"sessions": [asdict(session) for session in found]}
 
-    def History(self, session: str, limit: int | None) -> dict[str, Any]:  # noqa: N802
+    def History(  # noqa: N802
+        self, session: str, limit: int | None, before: int | None
+    ) -> dict[str, Any]:
         """The turns of one session, oldest first."""
         try:
-            found = self._agent.conversations.history(session, _rows(limit))
+            found, older = self._agent.conversations.history(
+                clean(session), _rows(limit), before=before, size=MAX_TEXT
+            )
         except Refusal as refusal:
             raise as_error(refusal) from refusal
-        return {"turns": [asdict(turn) for turn in found]}
+        return {"turns": [asdict(turn) for turn in found], "older": older}
 
     def Status(self) -> dict[str, Any]:  # noqa: N802
         """What this machine and its agent are."""

@@ -9,12 +9,15 @@ Order is the order of turn ids, never of clocks: a machine without a battery clo
 
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 from agentd.database import Database
 from agentd.errors import NoSuchSession
 
 TITLE_CHARACTERS = 60
+# SQLite's largest row id.
+MAX_ID = (1 << 63) - 1
 _ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -159,17 +162,31 @@ class Conversations:
             ).fetchall()
         return [Session(*row) for row in rows]
 
-    def history(self, session: str, limit: int | None) -> list[Turn]:
-        """The turns of one session, oldest first; with `limit` the last ones. Raises NoSuchSession."""
+    def history(
+        self, session: str, limit: int, *, before: int | None = None, size: int = MAX_ID
+    ) -> tuple[list[Turn], bool]:
+        """The last `limit` turns of one session, oldest first, and whether there are older ones.
+
+        With `before` only turns of smaller id. Together they have at most `size` bytes, but for the last
+        one, which is always there. Raises NoSuchSession.
+        """
+        found: list[Turn] = []
         with self._database.reading() as database:
             if database.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone() is None:
                 raise NoSuchSession(session)
             rows = database.execute(
-                "SELECT id, session, role, text, status, time FROM turns WHERE session = ?"
-                " ORDER BY id DESC LIMIT ?",
-                (session, -1 if limit is None else limit),
-            ).fetchall()
-        return [Turn(*row) for row in reversed(rows)]
+                "SELECT id, session, role, text, status, time FROM turns WHERE session = ? AND id < ?"
+                " ORDER BY id DESC",
+                (session, MAX_ID if before is None else max(0, min(before, MAX_ID))),
+            )
+            with closing(rows):
+                for row in rows:
+                    turn = Turn(*row)
+                    size -= len(turn.text.encode())
+                    if found and (size < 0 or len(found) == limit):
+                        return found[::-1], True
+                    found.append(turn)
+        return found[::-1], False
 
     def counts(self) -> tuple[int, int]:
         """How many sessions and how many turns there are."""

@@ -193,7 +193,7 @@ def test_answers_cut_off_before_a_late_opening_are_marked_interrupted(tmp_path: 
     away.rename(folder)
     begun = conversations.begin("two", cut_off.session)
     assert conversations.interrupt_unanswered() == 0, "an answer of now is left alone"
-    states = {turn.id: turn.status for turn in conversations.history(cut_off.session, None)}
+    states = {turn.id: turn.status for turn in conversations.history(cut_off.session, 9)[0]}
     assert (states[cut_off.answer], states[begun.answer]) == ("interrupted", "answering")
     database.close()
 

@@ -11,6 +11,7 @@ import pytest
 import varlink
 from agentd_process import DEADLINE, Agentd, eventually, running
 
+from agentd import client
 from agentd.agent import MAX_WAITING
 from agentd.call import calling
 
@@ -243,3 +244,26 @@ def test_an_unknown_session_is_refused_and_nothing_is_stored(agentd: Agentd) -> 
 def test_text_that_no_database_takes_is_made_storable(agentd: Agentd) -> None:
     last = agentd.ask("half \ud800 and nul \0")[-1]
     assert last["text"] == "You said: half ? and nul \ufffd "
+
+
+def test_a_long_history_comes_in_replies_of_bounded_size(agentd: Agentd) -> None:
+    session = agentd.ask("first", max_tokens=1)[-1]["session"]
+    for number in range(5):
+        agentd.ask(f"{number}" + "é" * 120_000, session=session, max_tokens=1)
+    reply = agentd.call("History", session=session)
+    assert reply["older"]
+    assert sum(len(turn["text"].encode()) for turn in reply["turns"]) <= 1 << 20
+    older = agentd.call("History", session=session, before=reply["turns"][0]["id"])
+    assert not older["older"]
+    both = [turn["id"] for turn in older["turns"] + reply["turns"]]
+    assert both == sorted(set(both))
+    assert [turn["id"] for turn in client.history(agentd.socket, session)] == both
+    assert [turn["id"] for turn in client.history(agentd.socket, session, 3)] == both[-3:]
+    assert older["turns"][0]["text"] == "first"
+
+
+def test_a_session_whose_name_is_no_text_does_not_exist(agentd: Agentd) -> None:
+    for method, parameters in (("History", {}), ("Ask", {"text": "hello"})):
+        with pytest.raises(varlink.VarlinkError) as caught:
+            agentd.call(method, session="\ud800", **parameters)
+        assert caught.value.error() == "io.aetheros.Agent.NoSuchSession"
