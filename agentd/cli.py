@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     wants_json = "--json" in arguments
     try:
+        display.prepare()
         return _run(arguments)
     except AgentError as error:
         display.error(error.message, error.hint)
@@ -77,8 +78,8 @@ def _run(arguments: list[str]) -> int:
             session = given.id or given.session or _newest_session(given.socket)
             if session is None:
                 raise AgentError("there is no session yet", 'begin one: agent "..."')
-            reply = client.call(given.socket, "History", session=session, limit=given.limit)
-            print_json(reply["turns"]) if given.json else display.history(reply["turns"])
+            turns = client.history(given.socket, session, given.limit)
+            print_json(turns) if given.json else display.history(turns)
         case "status":
             reply = client.call(given.socket, "Status")
             print_json(reply) if given.json else display.status(reply)
@@ -164,7 +165,7 @@ def _with_command(arguments: list[str]) -> list[str]:
     rest = arguments[position:]
     if rest and rest[0] in COMMANDS:
         return [rest[0], *arguments[:position], *rest[1:]]
-    if not rest and sys.stdin.isatty() and "--json" not in arguments and "--help" not in arguments:
+    if not rest and os.isatty(0) and "--json" not in arguments and "--help" not in arguments:
         return ["chat", *arguments]
     if len(rest) == 1 and rest[0].isalpha() and rest[0].islower():
         import difflib

@@ -7,7 +7,11 @@ or a log could otherwise write escape sequences to it.
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO
+
+from agentd.errors import AgentError
 
 _CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -17,6 +21,18 @@ def is_plain(stream: TextIO) -> bool:
     return (
         not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb" or bool(os.environ.get("NO_COLOR"))
     )
+
+
+def prepare() -> None:
+    """Make stdout and stderr fit to be written to. Raises AgentError if stdout is closed."""
+    # Python has None for what the caller closed.
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise AgentError("the standard output is closed", "to throw the answer away: >/dev/null")
+    # A terminal of another encoding shows a question mark for what it does not have.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 class OutputError(Exception):

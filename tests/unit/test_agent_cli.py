@@ -271,3 +271,28 @@ def test_the_bash_completion_is_bash() -> None:
         timeout=DEADLINE,
     )
     assert (done.stdout, done.stderr) == ("status\n", "")
+
+
+def shell(agentd: Agentd, command: str, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a shell's command line in which `agent` is the command."""
+    return subprocess.run(
+        ["sh", "-c", f'agent() {{ {shlex.join(COMMAND)} "$@"; }}; {command}'],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=DEADLINE,
+        env={**environment(), "AGENTD_SOCKET": agentd.socket, **more},
+    )
+
+
+def test_a_stdout_of_another_encoding_gets_what_it_can_show(agentd: Agentd) -> None:
+    done = shell(agentd, "agent café", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"You said: caf? \n", b"")
+
+
+def test_a_closed_stdout_is_said_and_a_closed_stderr_or_stdin_is_no_matter(agentd: Agentd) -> None:
+    done = shell(agentd, "agent hello >&-")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == b"agent: the standard output is closed"
+    assert shell(agentd, "agent hello --max-tokens 1 2>&-").returncode == 0
+    done = shell(agentd, "agent <&-")
+    assert done.stderr.splitlines()[0] == b"agent: what is the question?"
