@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +171,7 @@ def _make(toolchain: Toolchain, march: str, options: Mapping[str, str], folder: 
         work = cache_dir() / "work" / f"llama-{march}"
         with lock(work.with_suffix(".lock"), wait=True, busy=f"llama.cpp is being built for {march}"):
             shutil.rmtree(work, ignore_errors=True)
-            source = _unpack(sdist, work)
+            source = _unpack(toolchain, sdist, work)
             _compile(toolchain, source, work / "build", options, progress)
             _lay_tree(toolchain, source, work / "build/bin", folder / "tree/llama_cpp", march)
             record = _record(source, folder / "tree", march, options)
@@ -181,10 +180,16 @@ def _make(toolchain: Toolchain, march: str, options: Mapping[str, str], folder: 
         progress.note(f"{record['size'] / 1e6:.1f} MB, llama.cpp {record['llama_cpp']}")
 
 
-def _unpack(sdist: Path, work: Path) -> Path:
-    with tarfile.open(sdist) as archive:
-        members = [member for member in archive if member.name.startswith(SOURCES)]
-        archive.extractall(work, members, filter="data")
+def _unpack(toolchain: Toolchain, sdist: Path, work: Path) -> Path:
+    # The tools tree's tar: Debian 12's Python cannot unpack an archive safely by itself (3.11.4 can).
+    work.mkdir(parents=True)
+    toolchain.run(
+        ["tar", "--extract", "--no-same-owner", "--file", sdist, "--directory", work, *SOURCES],
+        what="unpacking llama-cpp-python",
+        log=cache_dir() / "logs/llama-unpack.log",
+        readable=[sdist],
+        writable=[work],
+    )
     return work / f"{NAME}-{VERSION}"
 
 
