@@ -88,7 +88,7 @@ class ModelWorker:
     def wait_ready(self, watch: Watch) -> Generator[str, None, WorkerStatus]:
         """Wait until the worker can answer; yields one line for the person if that takes a while.
 
-        Raises WorkerError at once when the model is missing or corrupt, and when patience ends.
+        Raises WorkerError at once when the worker says that it cannot, and when patience ends.
         """
         began = time.monotonic()
         told = False
@@ -96,7 +96,10 @@ class ModelWorker:
             status = self.status(watch=watch)
             if status.state == "ready":
                 return status
-            patience = {"loading": LOADING_PATIENCE, "unavailable": ABSENT_PATIENCE}.get(status.state, 0.0)
+            patience = LOADING_PATIENCE if status.state == "loading" else 0.0
+            # A worker that calls itself unavailable stays so; one that says nothing may be on its way.
+            if status.state == "unavailable" and not status.name:
+                patience = ABSENT_PATIENCE
             waited = time.monotonic() - began
             if waited > patience:
                 raise WorkerError(status.state, status.detail)

@@ -175,10 +175,10 @@ def test_a_question_waits_for_a_model_that_is_loading(tmp_path: Path) -> None:
     assert any("waiting for the model" in note for note in replies[-1]["notes"])
 
 
-@pytest.mark.parametrize("state", ["missing", "corrupt"])
+@pytest.mark.parametrize("state", ["missing", "corrupt", "unavailable"])
 def test_without_a_model_agentd_says_so_and_does_everything_else(tmp_path: Path, state: str) -> None:
     with running(tmp_path / "state", state=state) as agentd:
-        eventually(lambda: agentd.call("Status")["model"]["state"] == state)
+        eventually(lambda: agentd.call("Status")["model"]["detail"] == f"it is {state}")
         with pytest.raises(varlink.VarlinkError) as caught:
             agentd.ask("hello")
         assert error_of(caught)[1]["state"] == state
