@@ -83,6 +83,8 @@ def image_configuration() -> Configuration:
 
 def run(configuration: Configuration) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentError when agentd cannot start."""
+    # What was said is its owner's alone, also in a folder that others may enter.
+    os.umask(0o077)
     with ExitStack() as ending:
         _lock_state(configuration, ending)
         stop_fd = os.eventfd(0, os.EFD_CLOEXEC)

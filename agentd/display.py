@@ -13,7 +13,9 @@ from typing import Any, TextIO
 
 from agentd.errors import AgentError
 
-_CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+# Control characters, and those that turn the direction of a line: it would read as another one.
+_REFUSED = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROL = {code: "�" for code in _REFUSED if chr(code) not in "\n\t"}
 
 
 def is_plain(stream: TextIO) -> bool:

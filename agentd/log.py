@@ -25,7 +25,8 @@ def info(message: str) -> None:
 
 
 def _write(priority: int, message: str) -> None:
-    one_line = " ".join(message.split())
+    # A name in a model file must not write escape sequences to a developer's terminal.
+    one_line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
     prefix = f"<{priority}>" if _TO_JOURNAL else "agentd: "
     # One write for one line, so that lines of two threads never mix. A closed stderr must not stop agentd.
     try:

@@ -202,9 +202,10 @@ def test_notes_are_dim_where_the_terminal_can(
 
 
 def test_nothing_but_text_reaches_a_terminal(agentd: Agentd, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, agentd.socket, "an \x1b[31m escape")
+    terminal = Terminal(tmp_path, agentd.socket, "an \x1b[31m escape and a \u202e turn")
     assert terminal.end() == 0
-    assert "\x1b" not in terminal.seen
+    assert "escape and a" in terminal.seen
+    assert not set("\x1b\u202e") & set(terminal.seen)
     terminal.close()
 
 

@@ -16,6 +16,7 @@ import pytest
 import varlink
 from agentd_process import DEADLINE, FAKE_WORKER, environment, eventually, running
 
+from agentd import log
 from agentd.call import calling
 from agentd.database import MIGRATIONS, Database
 from agentd.errors import StoreUnavailable
@@ -196,6 +197,20 @@ def test_answers_cut_off_before_a_late_opening_are_marked_interrupted(tmp_path: 
     states = {turn.id: turn.status for turn in conversations.history(cut_off.session, 9)[0]}
     assert (states[cut_off.answer], states[begun.answer]) == ("interrupted", "answering")
     database.close()
+
+
+def test_what_was_said_is_for_its_owner_alone_in_a_folder_that_others_may_enter(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o755)
+    with running(tmp_path / "state") as agentd:
+        agentd.ask("hello")
+        modes = {path.name: path.stat().st_mode & 0o077 for path in agentd.state.iterdir()}
+        assert set(modes) >= {"agent.db", "agent.db-wal", "agent.sock", "model.sock"}
+        assert set(modes.values()) == {0}
+
+
+def test_a_log_line_is_one_line_of_printable_text(capfd: pytest.CaptureFixture[str]) -> None:
+    log.warning("a model\x1b]0;named\x07\nin two lines")
+    assert capfd.readouterr().err.endswith("a model?]0;named? in two lines\n")
 
 
 def test_a_killed_agentd_leaves_no_worker(tmp_path: Path) -> None:
