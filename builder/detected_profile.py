@@ -77,6 +77,8 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
             for symbol, (value, reason) in settings.items()
         ),
     ]
+    # As a build of the finished profile will see it; machines of one kind share it in the cache.
+    below = kconfig.configure(tools, tree, decided)
     verdicts = driver_choice.choose(report, database, book)
     extra = _file_systems(report, database) + _machine_drivers(report, book)
     refused: dict[str, str] = {}
