@@ -96,7 +96,7 @@ def boot_sections(
 ) -> list[Section]:
     """Boot both in turns and lay out what came of it."""
     pair = (ours, theirs)
-    first = [boots.boot(subject) for subject in pair]
+    first = [boots.first_boot(subject) for subject in pair]
     clock: tuple[list[Sample], list[Sample]] = ([], [])
     instructions: tuple[list[Sample], list[Sample]] = ([], [])
     for _ in range(repeat):
@@ -114,7 +114,7 @@ def boot_sections(
     )
     sections = [Section("Boot, by the clock", [*rows_of(boots.TIMES, *clock), first_row])]
     if counted:
-        note = "The guest's time, a nanosecond an instruction; idle waiting counts as the time it is for."
+        note = "One processor. From the kernel on, the guest's waiting (timers, disk) is left out."
         sections.append(Section("Boot, in instructions", rows_of(boots.INSTRUCTIONS, *instructions), note))
     sections.append(Section("One question after the boot", rows_of(boots.ANSWER, *clock)))
     note = "Proportional figures need a kernel with CONFIG_PROC_PAGE_MONITOR."
