@@ -7,6 +7,7 @@ database is never touched. Not for: installing anything on the host (the Makefil
 import json
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Package:
 
 def mirrors() -> tuple[str, str]:
     """The host's mirrors for Debian and for its security updates, from apt's own configuration."""
+    if not shutil.which("apt-get"):
+        raise AetherError("there is no apt-get here", hint="AetherOS builds on Debian 12 or 13")
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
         capture_output=True,

@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -22,13 +21,15 @@ from typing import Any, NoReturn
 from builder import __version__, commands
 from builder.cache import cache_dir
 from builder.errors import AetherError, Mistakes
+from builder.vmdisk import state_dir
 
 FAILED, MISTAKE, FAULT, INTERRUPTED, NO_READER, TERMINATED = 1, 2, 70, 130, 141, 143
 
 _EPILOG = """\
 The first build takes about 25 minutes on two processors and 8 GB of disk; later ones take from the
 cache what has not changed. Environment: AETHER_CACHE names the cache (~/.cache/aetheros), AETHER_MACHINES
-a folder of machine profiles of your own. AETHER_DEBUG=1 shows where a fault of this program comes from.
+a folder of machine profiles of your own, AETHER_STATE where the machines' disks lie
+(~/.local/state/aetheros). AETHER_DEBUG=1 shows where a fault of this program comes from.
 Exit status: 0 done, 1 a step failed, 2 wrong use, 70 a fault of this program, 130 Ctrl-C."""
 
 
@@ -275,6 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _told(_disk_full(error.filename), "--json" in arguments)
+        if isinstance(error, OSError) and (unusable := _unusable(error)):
+            return _told(unusable, "--json" in arguments)
         return _fault(arguments)
     return status
 
@@ -314,21 +317,31 @@ def _disk_full(file: str | bytes | None = None) -> AetherError:
     return error
 
 
+def _unusable(error: OSError) -> AetherError | None:
+    """What is wrong with the cache or the state folder that the person named, if that is what failed."""
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR) or not error.filename:
+        return None
+    place = Path(os.fsdecode(error.filename))
+    for name, folder in (("AETHER_CACHE", cache_dir()), ("AETHER_STATE", state_dir(""))):
+        if place.is_relative_to(folder) or folder.is_relative_to(place):
+            return AetherError(
+                f"{place} cannot be used: {error.strerror}", hint=f"name another folder with {name}"
+            )
+    return None
+
+
 def _fault(arguments: list[str]) -> int:
     """A fault of this program: one line for the person, the rest in a log file."""
     text = f"aether {__version__}\n{arguments}\nPython {sys.version}\n\n{traceback.format_exc()}"
     if os.environ.get("AETHER_DEBUG"):
         print(text, file=sys.stderr)
-    where = ""
-    for folder in (cache_dir() / "logs", Path(tempfile.gettempdir())):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            log = folder / "aether-fault.log"
-            log.write_text(text)
-        except OSError:
-            continue
+    log = cache_dir() / "logs/aether-fault.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(text)
         where = f"; report it with the log {log}"
-        break
+    except OSError:
+        where = "; AETHER_DEBUG=1 shows where it comes from"
     kind = sys.exc_info()[0]
     print(f"error: internal error ({kind.__name__ if kind else '?'}){where}", file=sys.stderr)
     return FAULT

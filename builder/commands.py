@@ -180,8 +180,13 @@ def run(given: argparse.Namespace) -> int:
 def ask(given: argparse.Namespace) -> int:
     """Boot the machine, ask, print the answer."""
     from builder import run
+    from builder.errors import AetherError
 
-    question = sys.stdin.read() if given.question == "-" else given.question
+    try:
+        question = sys.stdin.read() if given.question == "-" else given.question
+        question.encode()  # an argument that is not UTF-8 came as surrogates
+    except UnicodeError:
+        raise AetherError("the question is not UTF-8 text", hint="iconv -t utf-8 converts a text") from None
     return run.ask(given.machine, question, _options(given))
 
 

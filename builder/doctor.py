@@ -51,7 +51,13 @@ def _answer(check: Callable[[], Iterable[Need]]) -> list[Need]:
     try:
         return list(check())
     except AetherError as error:
-        return [Need(check.__name__.strip("_").replace("_", " "), "missing", error.message, error.hint)]
+        return [Need(_named(check), "missing", error.message, error.hint)]
+    except OSError as error:  # a program or a file that every Debian has
+        return [Need(_named(check), "missing", str(error), "use Debian 12 or 13")]
+
+
+def _named(check: Callable[[], Iterable[Need]]) -> str:
+    return check.__name__.strip("_").replace("_", " ")
 
 
 def _python() -> Iterable[Need]:

@@ -41,6 +41,9 @@ def stack(path: Path, folders: Sequence[Path]) -> tuple[Document, list[Mistake],
 
 def _base(name: str, folders: Sequence[Path], seen: list[Path]) -> tuple[Path | None, str, str]:
     """The file that `extends: name` means; or None, what is wrong and what to do."""
+    if "/" in name:
+        # A loop is known by its files' names, which a way through folders could write in ever new forms.
+        return None, f"extends '{name}', which is a path", "the name of a machine, without folder and .yaml"
     for folder in folders:
         file = folder / f"{name}.yaml"
         if file in seen:

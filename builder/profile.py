@@ -76,6 +76,8 @@ def _is_device(name: str) -> str:
 def _is_word(text: str) -> str:
     if not text or (re.search(r"\s", text) and '"' not in text):
         raise wrong(f"{text!r} is not one word", "write each word of the command line as its own entry")
+    if not (text.isascii() and text.isprintable()):
+        raise wrong(f"{text!r} holds more than letters", "the kernel's command line is printable ASCII")
     return text
 
 

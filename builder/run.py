@@ -59,6 +59,8 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
 
 def prepared(name: str, options: Options) -> tuple[BuiltImage, MachineSpec]:
     """The machine, built, and its own disk, up to date with the newest image."""
+    if options.memory:
+        memory_bytes(options.memory)  # a mistake in it is told before anything is built
     built = build(name)
     home = vmdisk.state_dir(built.machine.name)
     size = memory_bytes(built.machine.qemu.disk)

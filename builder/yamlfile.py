@@ -78,6 +78,8 @@ def read(path: Path) -> tuple[Document, list[Mistake]]:
         mark = error.problem_mark or error.context_mark
         text = " ".join(str(error.problem or error).split())
         return empty, [Mistake(path, mark.line + 1 if mark else 1, f"not YAML: {text}", _yaml_hint(text))]
+    except RecursionError:
+        return empty, [Mistake(path, 1, "not YAML: brackets too deep in each other")]
     except (YAMLError, UnicodeDecodeError) as error:
         return empty, [Mistake(path, 1, f"not YAML: {' '.join(str(error).split())}")]
     except IsADirectoryError:

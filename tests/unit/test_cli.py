@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from builder import cli, commands, network
+from builder import cli, commands, network, vmdisk
 from builder.errors import AetherError, StepFailed
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -302,6 +302,31 @@ def test_a_really_full_disk_is_told_as_such(monkeypatch: pytest.MonkeyPatch, cap
     assert capfd.readouterr().err.startswith("error: disk full: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("AETHER_CACHE", ["models", "fetch", "smollm2-135m"]), ("AETHER_STATE", ["list"])]
+)
+def test_a_folder_that_cannot_be_used_is_named_with_its_variable(
+    name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(given: object) -> int:
+        vmdisk.state_dir("lab").mkdir(parents=True)
+        return 0
+
+    with_handler(monkeypatch, act)
+    monkeypatch.setenv(name, "/dev/null/x")
+    assert cli.main(words) == 2
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert error.startswith("error: /dev/null/x/") and error.endswith(" cannot be used: Not a directory")
+    assert hint == f"hint: name another folder with {name}"
+
+
+def test_a_file_elsewhere_that_may_not_be_read_stays_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_handler(monkeypatch, raising(PermissionError(errno.EACCES, "no", str(tmp_path / "elsewhere"))))
+    assert cli.main(["list"]) == 70
+
+
 def test_a_step_that_ran_out_of_disk_says_so_after_its_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -354,6 +379,28 @@ def test_the_question_may_come_from_standard_input(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.stdin", io.StringIO("Who are you?\n"))
     assert cli.main(["ask", "qemu-x86_64", "-", "--accel", "tcg"]) == 0
     assert asked == [("qemu-x86_64", "Who are you?\n", run.Options(accel="tcg", extra=[]))]
+
+
+@pytest.mark.parametrize("question", ["-", "\udcff"])
+def test_a_question_that_is_no_text_is_a_mistake(
+    question: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from builder import run
+
+    monkeypatch.setattr(run, "ask", raising(AssertionError("it was asked")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xff"), encoding="utf-8"))
+    assert cli.main(["ask", "qemu-x86_64", question]) == 2
+    assert capsys.readouterr().err.startswith("error: the question is not UTF-8 text\nhint: ")
+
+
+def test_a_wrong_amount_of_memory_is_told_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from builder import run
+
+    monkeypatch.setattr(run, "build", raising(AssertionError("it was built")))
+    assert cli.main(["ask", "qemu-x86_64", "hi", "--memory", "much"]) == 2
+    assert "error: 'much' is not an amount of memory" in capsys.readouterr().err
 
 
 def test_offline_forbids_the_network_before_the_build_begins(monkeypatch: pytest.MonkeyPatch) -> None:

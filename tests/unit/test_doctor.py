@@ -116,3 +116,18 @@ def test_a_check_that_fails_is_a_need_and_not_a_crash() -> None:
     assert doctor._answer(_mirror) == [
         Need("mirror", "missing", "apt knows no Debian mirror", "see sources.list")
     ]
+
+
+def test_a_program_that_is_not_there_is_a_need_and_not_a_crash() -> None:
+    def _root() -> list[Need]:
+        raise FileNotFoundError(2, "No such file or directory", "unshare")
+
+    [need] = doctor._answer(_root)
+    assert (need.name, need.state) == ("root", "missing")
+    assert "unshare" in need.detail
+
+
+def test_a_host_without_apt_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AetherError, match="there is no apt-get here"):
+        apt.mirrors()

@@ -265,6 +265,26 @@ def test_a_loop_of_layers_is_told_as_the_ring_that_it_is(machines: Path) -> None
     ]
 
 
+def test_what_is_extended_is_a_name_so_that_every_loop_is_seen(machines: Path) -> None:
+    write(machines, "a", f"name: a\nextends: ../{machines.name}/a\n")
+    assert mistakes("a") == [
+        f"a.yaml:2: extends '../{machines.name}/a', which is a path"
+        " (hint: the name of a machine, without folder and .yaml)"
+    ]
+
+
+def test_a_file_of_nothing_but_brackets_is_a_mistake(machines: Path) -> None:
+    write(machines, "deep", "[" * 3000)
+    assert mistakes("deep") == ["deep.yaml:1: not YAML: brackets too deep in each other"]
+
+
+@pytest.mark.parametrize("word", [r"a\0b", r"a=\"b\nc\"", "a=\u00e4"])
+def test_a_word_of_the_command_line_is_printable_ascii(machines: Path, word: str) -> None:
+    write(machines, "m", f'name: m\nextends: qemu-x86_64\nkernel: {{command_line: ["{word}"]}}\n')
+    [told] = mistakes("m")
+    assert told.endswith("(hint: the kernel's command line is printable ASCII)")
+
+
 def test_a_profile_that_extends_itself_is_a_loop(machines: Path) -> None:
     write(machines, "a", "name: a\nextends: a\n")
     assert mistakes("a") == [
