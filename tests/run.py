@@ -4,6 +4,7 @@ The quick ones come first. All run even when one fails; the exit status is 1 if 
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", choices=CHECKS, action="append", help="run this group only (repeatable)")
     groups = parser.parse_args().only or list(CHECKS)
+    # Whoever starts this in the background has it ignore Ctrl-C, and every child too; tests need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     took: list[tuple[str, float, bool]] = []
     for group in groups:
         for command in CHECKS[group]:

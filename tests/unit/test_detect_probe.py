@@ -128,10 +128,13 @@ def test_what_only_root_may_read_is_listed_and_not_the_end(tmp_path: Path) -> No
 
 
 def test_a_file_that_may_not_be_read_is_named_with_the_reason() -> None:
-    with as_nobody(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        # Laid out first: the project itself may lie where only its owner can read.
         fake_sysfs.laptop(Path(folder) / "laptop")
         (Path(folder) / "laptop/sys/class/dmi/id/board_name").chmod(0)
-        found = probe(Path(folder) / "laptop")
+        Path(folder).chmod(0o755)
+        with as_nobody():
+            found = probe(Path(folder) / "laptop")
     assert [(one.what, one.reason) for one in found.unread] == [
         ("/sys/class/dmi/id/board_name", "only root may read it")
     ]
