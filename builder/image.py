@@ -91,6 +91,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         str(given.python_tree),
         dict(given.model_card),
         dict(given.record),
+        dict(given.profile),
         [given.machine, given.version],
     )
     return product("image", key, lambda folder: make(toolchain, given, folder, key))
@@ -177,8 +178,17 @@ def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
         f"BUILD_ID={manifest['build']}\n"
     )
     shutil.copytree(TEMPLATES / "files", tree, dirs_exist_ok=True, symlinks=True)
-    for folder in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
-        folder.chmod(0o755)
+    open_to_all(tree)
+
+
+def open_to_all(tree: Path) -> None:
+    """Let every user of the machine read what is below a folder, whatever the builder's own umask was.
+
+    agentd and its worker run as users of their own; a clone made under umask 077 would shut them out.
+    """
+    for path in [tree, *tree.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def _lay_esp(toolchain: Toolchain, given: ImageInput, tree: Path) -> None:

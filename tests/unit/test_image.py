@@ -1,5 +1,6 @@
 """What can be said of the image without building it; tests/boot says the rest."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from builder import image
 from builder.errors import AetherError
+from builder.toolchain import Toolchain
 
 FILES = image.TEMPLATES / "files"
 
@@ -64,3 +66,42 @@ def test_nothing_starts_that_the_preset_does_not_name() -> None:
     rules = [line for line in preset if line and not line.startswith("#")]
     assert rules[-1] == "disable *"
     assert "enable agentd.service" in rules
+
+
+def test_what_a_strict_umask_made_can_be_read_by_every_user_of_the_machine(tmp_path: Path) -> None:
+    folder = tmp_path / "tree/lib"
+    folder.mkdir(parents=True, mode=0o700)
+    for name, mode in (("module.py", 0o600), ("program", 0o700)):
+        (folder / name).touch()
+        (folder / name).chmod(mode)
+    (folder / "link").symlink_to("/nowhere")
+    image.open_to_all(tmp_path / "tree")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir() if not path.is_symlink()}
+    assert modes == {"module.py": 0o644, "program": 0o755}
+    assert (tmp_path / "tree").stat().st_mode & 0o777 == folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_image_whose_manifest_would_differ_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def product(kind: str, key: str, make: object) -> Path:
+        made.append(key)
+        return Path(kind)
+
+    monkeypatch.setattr(image, "product", product)
+    given = image.ImageInput(
+        machine="lab",
+        version="1",
+        kernel=Path(__file__),
+        kernel_version="6.12",
+        command_line=[],
+        python_tree=Path("/tree"),
+        model=Path("/model"),
+        model_card={},
+        profile={"memory": "2G"},
+        record={},
+    )
+    tools = Toolchain(Path("/mkosi"), Path("/tools"), "key")
+    for one in (given, given, dataclasses.replace(given, profile={"memory": "4G"})):
+        image.ensure(tools, one)
+    assert made[0] == made[1] != made[2]
