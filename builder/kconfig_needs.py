@@ -117,17 +117,21 @@ class _Trial:
                     waiting.append(selected)
 
     def _select(self, symbol: Symbol, by: str) -> None:
-        """A symbol without a prompt comes with one that selects it; only a lone one is taken for granted."""
+        """A symbol without a prompt comes with one that selects it.
+
+        Of several, none is taken for a mere dependency: they are other drivers. For what was asked for
+        itself (a driver whose models have a prompt each) it is the one that adds least.
+        """
         selectors = {split(_bare(operand.text), "&&")[0] for operand in symbol.selected_by}
         ways = [[one] for one in sorted(selectors) if one != by]
-        if len(ways) != 1:
+        if not ways or (by and len(ways) > 1):
             raise Impossible(
                 f"{symbol.name} cannot be asked for, it comes with "
                 + (", ".join(way[0] for way in ways[:4]) or "nothing")
             )
         self._any_of(ways, symbol.name)
         if not self.is_on(symbol.name):
-            raise Impossible(f"{symbol.name} did not come with {ways[0][0]}")
+            raise Impossible(f"{symbol.name} did not come with any of those that select it")
 
     def _any_of(self, ways: list[list[str]], by: str) -> None:
         """Satisfy all the expressions of one way: that which adds least."""

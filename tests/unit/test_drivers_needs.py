@@ -126,6 +126,18 @@ def test_a_symbol_without_a_prompt_comes_with_the_one_that_selects_it() -> None:
     assert added(found, "X") == ["ONLY", "X"]
 
 
+def test_a_driver_without_a_prompt_comes_with_the_model_that_adds_least() -> None:
+    found = needs(
+        symbol("CNL", prompt=False, selected_by=("CANNONLAKE", "COMETLAKE", "ICELAKE")),
+        symbol("MENU"),
+        symbol("CANNONLAKE", "MENU"),
+        symbol("COMETLAKE"),
+        symbol("ICELAKE", "m"),
+    )
+    assert found.add("CNL") == [Addition("COMETLAKE", "CNL")]
+    assert "CNL" in found.on
+
+
 def test_a_prompt_hidden_by_a_menu_puts_the_menu_on() -> None:
     found = needs(symbol("MENU"), symbol("X", visible=("MENU",)))
     assert added(found, "X") == ["MENU", "X"]
