@@ -114,7 +114,7 @@ def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kern
         if size > largest:
             raise AetherError(
                 f"bzImage has {size:,} bytes, {largest:,} are allowed",
-                hint="take fragments or symbols away; `aether kernel MACHINE` lists them",
+                hint="take fragments or symbols away; `aether show MACHINE` lists the machine's",
             )
         record = {
             "version": (output / "include/config/kernel.release").read_text().strip(),

@@ -116,7 +116,7 @@ class ConfigValue(Written):
     """The value of a kernel symbol, in the form that .config has it, and why it is so."""
 
     value: str | int = Field(description="`y`, `m`, `n`, a number, `0x` and hex digits, or `'\"text\"'`")
-    reason: str = Field(default="", description="shown by `aether kernel` beside the symbol")
+    reason: str = Field(default="", description="why it has this value; for the reader")
 
     @model_validator(mode="before")
     @classmethod
