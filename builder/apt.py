@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from builder import network
@@ -144,6 +145,13 @@ def update() -> None:
     refresh()
     for record in (cache_dir() / "apt").glob("*.lock.json"):
         record.unlink()
+    write_atomically(cache_dir() / "apt/updated", datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def updated() -> str:
+    """When `update` last ran, in ISO 8601, or "": what an image's packages are keyed by."""
+    record = cache_dir() / "apt/updated"
+    return record.read_text() if record.exists() else ""
 
 
 def fetch(package: Package, folder: Path) -> Path:

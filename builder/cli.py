@@ -120,7 +120,7 @@ def _build(parser: argparse.ArgumentParser) -> None:
         help="instead of the profile's image.formats (repeatable)",
     )
     parser.add_argument("--offline", action="store_true", help="use what the cache holds, fetch nothing")
-    parser.add_argument("--update", action="store_true", help="take the newest kernel source")
+    parser.add_argument("--update", action="store_true", help="take the newest kernel source and packages")
     _json(parser)
 
 

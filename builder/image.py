@@ -92,7 +92,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         dict(given.model_card),
         dict(given.record),
         dict(given.profile),
-        [given.machine, given.version],
+        [given.machine, given.version, apt.updated()],
     )
     return product("image", key, lambda folder: make(toolchain, given, folder, key))
 
@@ -233,7 +233,7 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
         kept = [line for line in text.splitlines() if line.startswith(wanted)]
         (repart_at_boot / template.stem).write_text("\n".join(kept) + "\n")
     (work / "sandbox/etc/apt/sources.list.d/mkosi.sources").write_text(apt.sources())
-    incremental = cache_dir() / "mkosi" / digest(toolchain.key, sorted(listed["packages"]))
+    incremental = cache_dir() / "mkosi" / digest(toolchain.key, sorted(listed["packages"]), apt.updated())
     packages_cache = cache_dir() / "packages"
     for folder in (incremental, packages_cache):
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,10 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
         remove=sorted(listed["remove"]),
     )
     log = cache_dir() / f"logs/image-{given.machine}.log"
-    run_mkosi(toolchain.mkosi, ["-C", work, "--force", "build"], what="mkosi", log=log)
+    # Machines with the same packages share mkosi's copy of the installed system.
+    busy = "the image's packages are being installed"
+    with lock(incremental.with_suffix(".lock"), wait=True, busy=busy):
+        run_mkosi(toolchain.mkosi, ["-C", work, "--force", "build"], what="mkosi", log=log)
     return work / "output/image.raw"
 
 

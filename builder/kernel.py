@@ -5,12 +5,13 @@ that an interrupted build goes on where it was; ccache serves what was compiled 
 Not for: fetching the source (kernel_source.py), the unified kernel image (image.py).
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,32 +102,32 @@ def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kern
 
     def make(folder: Path) -> None:
         started = time.monotonic()
-        output = _compile(toolchain, tree, configuration)
-        seconds = time.monotonic() - started
-        if (output / ".config").read_text() != configuration.text:
-            raise StepFailed("the kernel's build changed its own configuration", log=_log(tree))
-        bzimage = folder / "bzImage"
-        shutil.copy2(output / "arch/x86/boot/bzImage", bzimage)
-        shutil.copy2(output / "System.map", folder / "System.map")
-        shutil.copy2(output / ".config", folder / "config")
-        size = bzimage.stat().st_size
-        largest = LARGEST_WITH_DRIVERS if _has_drivers(wanted) else LARGEST_BZIMAGE
-        if size > largest:
-            raise AetherError(
-                f"bzImage has {size:,} bytes, {largest:,} are allowed",
-                hint="take fragments or symbols away; `aether show MACHINE` lists the machine's",
-            )
-        record = {
-            "version": (output / "include/config/kernel.release").read_text().strip(),
-            "size_bytes": size,
-            "symbols_y": configuration.symbols_y,
-            "seconds": round(seconds, 1),
-            "configuration": configuration.key,
-            "config_sha256": file_sha256(folder / "config"),
-            "bzimage_sha256": file_sha256(bzimage),
-            "source": asdict(tree.package),
-        }
-        write_atomically(folder / "kernel.json", json.dumps(record, indent=1) + "\n")
+        with _compiled(toolchain, tree, configuration) as output:
+            seconds = time.monotonic() - started
+            if (output / ".config").read_text() != configuration.text:
+                raise StepFailed("the kernel's build changed its own configuration", log=_log(tree))
+            bzimage = folder / "bzImage"
+            shutil.copy2(output / "arch/x86/boot/bzImage", bzimage)
+            shutil.copy2(output / "System.map", folder / "System.map")
+            shutil.copy2(output / ".config", folder / "config")
+            size = bzimage.stat().st_size
+            largest = LARGEST_WITH_DRIVERS if _has_drivers(wanted) else LARGEST_BZIMAGE
+            if size > largest:
+                raise AetherError(
+                    f"bzImage has {size:,} bytes, {largest:,} are allowed",
+                    hint="take fragments or symbols away; `aether show MACHINE` lists the machine's",
+                )
+            record = {
+                "version": (output / "include/config/kernel.release").read_text().strip(),
+                "size_bytes": size,
+                "symbols_y": configuration.symbols_y,
+                "seconds": round(seconds, 1),
+                "configuration": configuration.key,
+                "config_sha256": file_sha256(folder / "config"),
+                "bzimage_sha256": file_sha256(bzimage),
+                "source": asdict(tree.package),
+            }
+            write_atomically(folder / "kernel.json", json.dumps(record, indent=1) + "\n")
 
     return load(product("kernel", key, make))
 
@@ -150,8 +151,9 @@ def _log(tree: Source) -> Path:
     return cache_dir() / "logs" / f"{tree.package.name}.log"
 
 
-def _compile(toolchain: Toolchain, tree: Source, configuration: Configuration) -> Path:
-    """Bring the build tree up to date; returns it. One build at a time works in a tree."""
+@contextlib.contextmanager
+def _compiled(toolchain: Toolchain, tree: Source, configuration: Configuration) -> Iterator[Path]:
+    """The build tree, brought up to date. One build at a time has it, until it has taken what it made."""
     home = cache_dir() / "kernel-build" / digest(tree.key, toolchain.key)
     output, ccache = home / "output", cache_dir() / "ccache"
     with lock(home.with_suffix(".lock"), wait=True, busy="another kernel is being built"):
@@ -184,7 +186,7 @@ def _compile(toolchain: Toolchain, tree: Source, configuration: Configuration) -
                 },
             )
             counter.finished()
-    return output
+        yield output
 
 
 class Counter:

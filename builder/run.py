@@ -21,6 +21,7 @@ from builder.qemu_command import MachineSpec, memory_bytes
 from builder.qemu_process import ShutdownReason
 from builder.vm import Machine
 
+LONGEST_QUESTION = 64 * 1024  # bytes; it is one argument of a command in the guest (Linux: 128 KiB)
 QUESTION = "Who are you?"  # what is asked where nobody can type
 
 
@@ -97,6 +98,11 @@ def ask(name: str, question: str, options: Options | None = None) -> int:
     """
     if not question.strip():
         raise AetherError("there is no question", hint='aether ask MACHINE "Who are you?"')
+    if len(question.encode()) > LONGEST_QUESTION:
+        raise AetherError(
+            f"the question has {len(question.encode())} bytes; the limit is {LONGEST_QUESTION}",
+            hint="`aether run MACHINE`, then /shell, then: agent QUESTION < FILE",
+        )
     options = options or Options()
     built, spec = prepared(name, options)
     with Machine(spec, tools=built.toolchain) as machine, _powered_down(machine):

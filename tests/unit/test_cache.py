@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import cache
+from builder import apt, cache
 from builder.errors import AetherError
 
 HOLD = """
@@ -112,3 +112,10 @@ def test_a_file_is_written_whole_or_not_at_all(place: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="broken disk"):
         cache.write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+def test_an_update_changes_what_images_are_keyed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apt, "refresh", lambda: (cache.cache_dir() / "apt").mkdir(parents=True))
+    assert apt.updated() == ""
+    apt.update()
+    assert apt.updated().startswith("20")
