@@ -4,6 +4,7 @@ Starts the worker, starts it again when it dies (slower each time), and stops it
 image agentd-model.service does this.
 """
 
+import os
 import signal
 import subprocess
 import threading
@@ -62,7 +63,7 @@ class Child:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _run_once(self) -> str:
-        die_with_parent = _death_signal_setter()
+        die_with_parent = death_signal_setter(os.getpid())
         with self._lock:
             if self._stopping.is_set():
                 return "was not needed"
@@ -82,9 +83,16 @@ class Child:
         return f"ended with status {status}"
 
 
-def _death_signal_setter() -> Callable[[], object]:
-    """A function that makes its process die with its parent, so that a killed agentd leaves no worker."""
+def death_signal_setter(parent: int) -> Callable[[], None]:
+    """A function that makes its process die with `parent`, so that a killed agentd leaves no worker."""
     import ctypes  # only here: the core on an image never needs it
 
     prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+    def die_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        # A parent that died before this sends no signal any more.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return die_with_parent

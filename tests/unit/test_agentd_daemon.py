@@ -18,6 +18,7 @@ from agentd_process import DEADLINE, FAKE_WORKER, environment, eventually, runni
 
 from agentd import log
 from agentd.call import calling
+from agentd.child import death_signal_setter
 from agentd.database import MIGRATIONS, Database
 from agentd.errors import StoreUnavailable
 from agentd.session import Conversations
@@ -349,3 +350,14 @@ def test_a_worker_somebody_else_runs_is_used_and_not_started(tmp_path: Path) -> 
             if process is not None:
                 process.terminate()
                 process.wait(DEADLINE)
+
+
+def test_a_worker_whose_agentd_died_before_it_began_does_not_begin() -> None:
+    another = os.getppid()
+    process = subprocess.Popen(["sleep", "60"], preexec_fn=death_signal_setter(another))
+    try:
+        assert process.wait(timeout=15) == 1
+    finally:
+        process.kill()
+    process = subprocess.Popen(["true"], preexec_fn=death_signal_setter(os.getpid()))
+    assert process.wait(timeout=15) == 0
