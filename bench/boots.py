@@ -57,8 +57,8 @@ MEMORY = {
 }
 
 # Put into both systems before they are measured: notes how much had been computed when the host had been
-# told that the agent is ready. Under -icount an idle processor jumps to its next timer, so that waiting for
-# the disk, which takes the host's time, would count as billions of instructions at random.
+# told that the agent is ready. An idle processor executes nothing, so what the guest waited for its disk,
+# which is the host's time, is to be taken away.
 NOTE_PLACE = "/run/bench-ready"
 NOTE = f"""\
 [Service]

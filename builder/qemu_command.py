@@ -26,9 +26,10 @@ class MachineSpec:
     """A virtual machine, before it exists.
 
     `folder` holds its logs and firmware variables and is made when the machine starts. `accel` is
-    "auto" (builder/accel.py decides), "kvm" or "tcg". With `icount` guest time counts instructions
-    (one virtual CPU, TCG): boots cost the same on every host. `network` True gives the guest the
-    host's network by user-mode NAT; otherwise its network card has a cable that ends in QEMU.
+    "auto" (builder/accel.py decides), "kvm" or "tcg". With `icount` the guest's time counts instructions
+    while it is not idle (one virtual CPU, TCG): what a boot computes costs the same on every host.
+    `network` True gives the guest the host's network by user-mode NAT; otherwise its network card has a
+    cable that ends in QEMU.
     `write_log` records every write, so that a power cut can lose what was not flushed (powercut.py).
     """
 
@@ -101,7 +102,9 @@ def qemu_argv(spec: MachineSpec, accel: str, files: Files, channels: Channels) -
     words += ["-name", f"{escaped(spec.name)},debug-threads=on", "-machine", f"{spec.machine},hpet=off"]
     words += ["-cpu", spec.cpu, "-m", f"size={spec.memory >> 20}M"]
     if spec.icount:
-        words += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+        # Not sleep=off: an idle guest would jump to its next timer while the host reads its disk, and meet
+        # time limits of a minute and a half within a boot of seconds.
+        words += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on", "-smp", "1"]
     else:
         words += ["-accel", "tcg,thread=multi" if accel == "tcg" else accel, "-smp", str(spec.cpus)]
     if spec.uuid:

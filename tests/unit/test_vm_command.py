@@ -45,7 +45,7 @@ def test_a_network_card_leads_nowhere_unless_the_network_is_asked_for() -> None:
 def test_counted_instructions_need_one_processor_and_no_kvm() -> None:
     argv = words(MachineSpec("m", FOLDER, icount=True, cpus=4))
     assert value_of(argv, "-accel") == ["tcg,thread=single"]
-    assert value_of(argv, "-icount") == ["shift=0,sleep=off"]
+    assert value_of(argv, "-icount") == ["shift=0,sleep=on"]
     assert value_of(argv, "-smp") == ["1"]
     with pytest.raises(AetherError, match="KVM"):
         MachineSpec("m", FOLDER, icount=True, accel="kvm")
