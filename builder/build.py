@@ -60,7 +60,7 @@ def wanted(machine: profile.Profile) -> list[kconfig.Wanted]:
         kconfig.user_wanted(one.symbol, one.value, reason=one.reason, file=one.path, line=one.line)
         for one in machine.settings
     ]
-    return kconfig.layers(machine.kernel.fragments, image.REPOSITORY / "kernel-config", own)
+    return kconfig.layers(machine.kernel.fragments, kconfig.FRAGMENTS, own)
 
 
 def wanted_with_drivers(

@@ -5,7 +5,7 @@ Documentation/kbuild/kconfig.rst). Every symbol carries its reason: the comment 
 all symbols down to the next blank line. Layers come in an order and the later one wins. Everything that
 no layer names is off (`allnoconfig`, as the tree's own tinyconfig does).
 
-Kconfig is run by the tree itself; then `prove` compares each wanted value with the one it has in the end.
+Kconfig is run by the tree itself; kconfig_proof.py compares each wanted value with the one in the end.
 Not for: compiling (kernel.py), drivers' names (drivers.py), hardening checks (hardening.py).
 """
 
@@ -24,6 +24,7 @@ from builder.kernel_source import Source
 from builder.progress import step
 from builder.toolchain import Toolchain
 
+FRAGMENTS = Path(__file__).parent.parent / "kernel-config"
 DUMP_SOURCE = Path(__file__).with_name("kconfig_dump.c")
 DETECTED_LAYER = "detected"  # what the profile's drivers need
 USER_LAYER = "kernel.config"

@@ -46,12 +46,6 @@ def lost(wanted: Iterable[Wanted], symbols: Mapping[str, Symbol]) -> list[Mistak
     ]
 
 
-def prove(wanted: Sequence[Wanted], symbols: Mapping[str, Symbol]) -> None:
-    """Raise Mistakes over every wanted symbol that this kernel does not have or that lost its value."""
-    wrong = malformed(wanted, symbols)
-    raise_mistakes([*wrong.values(), *lost([one for one in wanted if one not in wrong], symbols)])
-
-
 def raise_mistakes(mistakes: Sequence[Mistake]) -> None:
     """Raise them all at once, if there are any."""
     if mistakes:

@@ -23,7 +23,6 @@ from builder.kernel_source import Source
 from builder.progress import Step, step
 from builder.toolchain import Toolchain
 
-FRAGMENTS = Path(__file__).parent.parent / "kernel-config"
 LARGEST_BZIMAGE = 6_000_000  # bytes
 MOST_SYMBOLS = 1_500  # set to y
 # A kernel with the drivers of a real machine is larger: graphics, sound and wireless alone are 8 MB.

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_v
 
 from builder import catalogue
 from builder.errors import AetherError, Mistake, Mistakes
+from builder.kconfig import FRAGMENTS, known_fragments
 from builder.layers import stack
 from builder.qemu_command import DEVICES
 from builder.yamlfile import Document, Place, Written, check, nearest, wrong
@@ -361,12 +362,6 @@ def folders() -> list[Path]:
     return [*([Path(own).absolute()] if own else []), REPOSITORY / "machines"]
 
 
-def fragments(folder: Path = REPOSITORY / "kernel-config") -> frozenset[str]:
-    """The names of the kernel fragments."""
-    files = [*folder.glob("*.config"), *folder.glob("*.config.j2")]
-    return frozenset(file.name.partition(".config")[0] for file in files)
-
-
 def names() -> dict[str, Path]:
     """Every machine by name, with its file; a machine of the person's own hides the project's."""
     found: dict[str, Path] = {}
@@ -404,7 +399,7 @@ def load(machine: str) -> Profile:
     """
     path = find(machine)
     document, mistakes, whole = stack(path, folders())
-    known = Known(path.stem, fragments(), catalogue.known())
+    known = Known(path.stem, frozenset(known_fragments(FRAGMENTS)), catalogue.known())
     profile, more = check(Profile, document, context=known, incomplete=not whole)
     mistakes = sorted([*mistakes, *more], key=lambda m: (m.path != path, m.path, m.line))
     if mistakes or profile is None:

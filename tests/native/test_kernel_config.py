@@ -39,7 +39,7 @@ def test_every_symbol_that_cannot_be_is_told_at_once_with_its_line_and_what_stan
         own("A_SYMBOL_OF_ANOTHER_KERNEL", "n", 8),
     ]
     with pytest.raises(Mistakes) as raised:
-        kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kernel.FRAGMENTS, user))
+        kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS, user))
     told = {one.line: (one.message, one.hint) for one in raised.value.mistakes}
     assert {one.path for one in raised.value.mistakes} == {PROFILE}, "no fragment may be blamed"
     assert told.keys() == {1, 2, 3, 4, 5, 6}
@@ -56,7 +56,7 @@ def test_every_symbol_that_cannot_be_is_told_at_once_with_its_line_and_what_stan
 def test_what_a_fragment_loses_because_of_the_profile_is_told_with_the_fragments_line(
     tools: Toolchain, tree: Source
 ) -> None:
-    wanted = kconfig.layers(FRAGMENTS, kernel.FRAGMENTS, [own("MISC_FILESYSTEMS", "n", 1)])
+    wanted = kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS, [own("MISC_FILESYSTEMS", "n", 1)])
     erofs = next(one for one in wanted if one.symbol == "EROFS_FS")
     with pytest.raises(Mistakes) as raised:
         kernel.configured(tools, tree, wanted)
@@ -65,7 +65,7 @@ def test_what_a_fragment_loses_because_of_the_profile_is_told_with_the_fragments
 
 
 def test_the_fragments_of_this_repository_hold_within_the_limits(tools: Toolchain, tree: Source) -> None:
-    wanted = kconfig.layers(FRAGMENTS, kernel.FRAGMENTS)
+    wanted = kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS)
     configuration = kernel.configured(tools, tree, wanted)
     assert configuration.symbols_y <= 1_500
     assert "MODULES" not in configuration.values
@@ -79,13 +79,13 @@ def test_too_many_symbols_stop_the_build_before_compiling(
 ) -> None:
     monkeypatch.setattr(kernel, "MOST_SYMBOLS", 100)
     with pytest.raises(AetherError, match=r"has \d+ symbols set to y, 100 are allowed"):
-        kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kernel.FRAGMENTS))
+        kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS))
 
 
 def test_the_database_tells_every_symbols_dependencies_choice_and_place(
     tools: Toolchain, tree: Source
 ) -> None:
-    symbols = kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kernel.FRAGMENTS)).symbols
+    symbols = kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS)).symbols
     assert len(symbols) > 15_000
     erofs = symbols["EROFS_FS"]
     assert (erofs.type, erofs.value, erofs.file) == ("tristate", "y", "fs/erofs/Kconfig")
@@ -98,7 +98,7 @@ def test_the_database_tells_every_symbols_dependencies_choice_and_place(
 
 def test_the_compiled_kernel_is_the_one_that_was_proven(tools: Toolchain, tree: Source) -> None:
     """Compiles only if the cache does not hold the kernel of these fragments yet."""
-    wanted = kconfig.layers(FRAGMENTS, kernel.FRAGMENTS)
+    wanted = kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS)
     built = kernel.ensure(tools, tree, wanted)
     assert built.config.read_text() == kernel.configured(tools, tree, wanted).text
     assert built.size_bytes == built.bzimage.stat().st_size <= 6_000_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import kconfig, kernel
+from builder import kconfig
 from builder.errors import Mistakes
 from builder.kconfig import Wanted
 
@@ -115,7 +115,7 @@ def test_a_value_from_a_profile_becomes_kconfigs_own(value: object, text: str) -
 
 
 def test_the_fragments_of_this_repository_are_sound_and_all_have_reasons() -> None:
-    names = kconfig.known_fragments(kernel.FRAGMENTS)
+    names = kconfig.known_fragments(kconfig.FRAGMENTS)
     assert {"base", "systemd", "virtio", "security", "agent"} <= set(names)
-    for one in kconfig.layers(names, kernel.FRAGMENTS):
+    for one in kconfig.layers(names, kconfig.FRAGMENTS):
         assert len(one.reason.split()) >= 1, one

@@ -1,6 +1,7 @@
 """The proof says of every lost symbol where it was wanted and what stands in its way."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ from builder.kconfig import Wanted
 from builder.kconfig_symbols import Operand, Prompt, Symbol, read_symbols
 
 FILE = Path("kernel-config/role.config")
+
+
+def prove(wanted: Sequence[Wanted], symbols: Mapping[str, Symbol]) -> None:
+    """What kernel.configured does with one configuration: raise over all that is malformed or lost."""
+    wrong = kconfig_proof.malformed(wanted, symbols)
+    lost = kconfig_proof.lost([one for one in wanted if one not in wrong], symbols)
+    kconfig_proof.raise_mistakes([*wrong.values(), *lost])
 
 
 def want(symbol: str, value: str, *, line: int = 1, layer: str = "role") -> Wanted:
@@ -36,7 +44,7 @@ def symbol(
 def told(wanted: list[Wanted], *symbols: Symbol) -> list[str]:
     """What the proof says, each as `line: message (hint)`."""
     try:
-        kconfig_proof.prove(wanted, {one.name: one for one in symbols})
+        prove(wanted, {one.name: one for one in symbols})
     except Mistakes as error:
         return [f"{one.line}: {one.message} ({one.hint})" for one in error.mistakes]
     return []
@@ -163,4 +171,4 @@ def test_the_database_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_no_mistake_raises_nothing() -> None:
     kconfig_proof.raise_mistakes([])
     with pytest.raises(Mistakes):
-        kconfig_proof.prove([want("X", "y")], {})
+        prove([want("X", "y")], {})
