@@ -144,8 +144,12 @@ class Kernel(Written):
     """The kernel's source, configuration and command line."""
 
     source: KernelSource = Field(default=KernelSource(), description="where the source comes from")
+    stock: bool = Field(
+        default=False,
+        description="Debian's own signed kernel with its modules, instead of one made for the machine",
+    )
     fragments: tuple[Fragment, ...] = Field(
-        description="files of kernel-config/, without .config, in layers"
+        default=(), description="files of kernel-config/, without .config, in layers"
     )
     config: dict[Symbol, ConfigValue] = Field(
         default={}, description="single symbols, the last word: `NVME_CORE: y` or `{value: y, reason: ...}`"
@@ -155,6 +159,19 @@ class Kernel(Written):
         description="drivers to build in, by the name of their module, with all that they need",
     )
     command_line: tuple[Word, ...] = Field(default=(), description="words for the kernel's command line")
+
+    @model_validator(mode="after")
+    def _is_made_or_stock(self) -> "Kernel":
+        if self.stock and (self.fragments or self.config or self.drivers):
+            raise wrong(
+                "Debian's own kernel takes no fragments, config or drivers",
+                "take them away, or kernel.stock",
+            )
+        if not self.stock and not self.fragments:
+            raise wrong(
+                "a kernel that is made here needs fragments", "such as base, systemd, security, agent"
+            )
+        return self
 
 
 class Data(Written):
@@ -171,6 +188,10 @@ class Image(Written):
         description="disk image (`raw`, `qcow2`) or the kernel alone as an EFI program (`uki`)",
     )
     data: Data = Field(default=Data(), description="the data partition")
+    fallback: bool = Field(
+        default=False,
+        description="a second boot entry with Debian's own kernel, taken when the machine's own does not come up",
+    )
 
 
 class ModelChoice(Written):
