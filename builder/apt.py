@@ -58,7 +58,8 @@ def mirrors() -> tuple[str, str]:
 def sources() -> str:
     """The deb822 text that names trixie with its updates, on the host's mirrors."""
     main, security = mirrors()
-    entry = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {}\n"
+    # non-free-firmware: files that devices run themselves, and the processors' microcode.
+    entry = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main non-free-firmware\nSigned-By: {}\n"
     return "\n".join(
         [
             entry.format(main, f"{SUITE} {SUITE}-updates", KEYRING),
@@ -113,10 +114,17 @@ def refresh() -> None:
         _apt("apt-get", "update", "-qq", "--error-on=any")
 
 
+def _need_index() -> None:
+    """Read the index if it is not there yet, or is one of fewer sources than are wanted now."""
+    listed = cache_dir() / "apt" / f"{SUITE}.sources"
+    is_there = any((cache_dir() / "apt/state/lists").glob("*Packages*"))
+    if not is_there or (listed.read_text() != sources() and not network.is_forbidden()):
+        refresh()
+
+
 def resolve(name: str) -> Package:
     """The newest version of a package in trixie's index, read first if it is not there yet."""
-    if not any((cache_dir() / "apt/state/lists").glob("*Packages*")):
-        refresh()
+    _need_index()
     text = _apt("apt-cache", "show", "--no-all-versions", name)
     fields = dict(re.findall(r"^(\w+): (\S+)$", text, re.MULTILINE))
     return Package(name, fields["Version"], fields["SHA256"])
@@ -124,8 +132,7 @@ def resolve(name: str) -> Package:
 
 def search(pattern: str) -> list[str]:
     """The names of the packages in trixie's index that match a regular expression, read first if need be."""
-    if not any((cache_dir() / "apt/state/lists").glob("*Packages*")):
-        refresh()
+    _need_index()
     found = _apt("apt-cache", "search", "--names-only", pattern)
     return sorted(line.partition(" - ")[0] for line in found.splitlines())
 

@@ -190,7 +190,7 @@ class Image(Written):
     data: Data = Field(default=Data(), description="the data partition")
     fallback: bool = Field(
         default=False,
-        description="a second boot entry with Debian's own kernel, taken when the machine's own does not come up",
+        description="a second boot entry with Debian's own kernel, for when the machine's own fails",
     )
 
 
