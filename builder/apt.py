@@ -1,7 +1,8 @@
 """Debian packages for the build, through apt's signed index and the host's own mirrors.
 
-A private apt state in the cache asks the host's mirrors for Debian trixie; the host's own package
-database is never touched. Not for: installing anything on the host (the Makefile does that).
+A private apt state in the cache asks the host's mirrors for Debian trixie, and one of its own for each
+other suite that a package is taken from; the host's own package database is never touched. Not for:
+installing anything on the host (the Makefile does that).
 """
 
 import json
@@ -68,13 +69,41 @@ def sources() -> str:
     )
 
 
-def _options() -> list[str]:
-    state = cache_dir() / "apt"
+@dataclass(frozen=True)
+class Archive:
+    """A suite of Debian, with an apt state of its own in the cache; `keyring` verifies its index."""
+
+    suite: str = SUITE
+    keyring: Path = KEYRING
+
+    @property
+    def state(self) -> Path:
+        """The folder of its index and of the versions that the cache settled on."""
+        return cache_dir() / ("apt" if self.suite == SUITE else f"apt-{self.suite}")
+
+    @property
+    def sources_file(self) -> Path:
+        """What apt is told to read, written whenever it has read it."""
+        return self.state / f"{self.suite}.sources"
+
+    def sources(self) -> str:
+        """The deb822 text that names the suite on the host's mirrors."""
+        if self.suite == SUITE:
+            return sources()
+        where = f"URIs: {mirrors()[0]}\nSuites: {self.suite}\nComponents: main\nArchitectures: amd64\n"
+        return f"Types: deb\n{where}Signed-By: {self.keyring}\n"
+
+
+TRIXIE = Archive()
+
+
+def _options(archive: Archive) -> list[str]:
+    state = archive.state
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
     settings = {
-        "Dir::Etc::sourcelist": state / f"{SUITE}.sources",
+        "Dir::Etc::sourcelist": archive.sources_file,
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::State": state / "state",
         "Dir::State::status": state / "status",
@@ -82,13 +111,14 @@ def _options() -> list[str]:
         "APT::Architecture": "amd64",
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",
+        "Acquire::PDiffs": "false",
         "Acquire::Retries": "3",
     }
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
 
-def _apt(*words: str, cwd: Path | None = None) -> str:
-    command = [words[0], *_options(), *words[1:]]
+def _apt(archive: Archive, *words: str, cwd: Path | None = None) -> str:
+    command = [words[0], *_options(archive), *words[1:]]
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -106,51 +136,56 @@ def _apt(*words: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def refresh() -> None:
-    """Read trixie's signed index anew from the host's mirror."""
+def refresh(archive: Archive = TRIXIE) -> None:
+    """Read a suite's signed index anew from the host's mirror."""
     network.need("Debian's package index")
     with lock(cache_dir() / "apt.lock", wait=True, busy="the package index is in use"):
-        write_atomically(cache_dir() / "apt" / f"{SUITE}.sources", sources())
-        _apt("apt-get", "update", "-qq", "--error-on=any")
+        write_atomically(archive.sources_file, archive.sources())
+        _apt(archive, "apt-get", "update", "-qq", "--error-on=any")
 
 
-def _need_index() -> None:
+def _need_index(archive: Archive) -> None:
     """Read the index if it is not there yet, or is one of fewer sources than are wanted now."""
-    listed = cache_dir() / "apt" / f"{SUITE}.sources"
-    is_there = any((cache_dir() / "apt/state/lists").glob("*Packages*"))
-    if not is_there or (listed.read_text() != sources() and not network.is_forbidden()):
-        refresh()
+    listed = archive.sources_file
+    is_there = listed.exists() and any((archive.state / "state/lists").glob("*Packages*"))
+    if not is_there or (listed.read_text() != archive.sources() and not network.is_forbidden()):
+        refresh(archive)
 
 
-def resolve(name: str) -> Package:
-    """The newest version of a package in trixie's index, read first if it is not there yet."""
-    _need_index()
-    text = _apt("apt-cache", "show", "--no-all-versions", name)
+def resolve(name: str, archive: Archive = TRIXIE) -> Package:
+    """The newest version of a package in the suite's index, read first if it is not there yet."""
+    _need_index(archive)
+    text = _apt(archive, "apt-cache", "show", "--no-all-versions", name)
     fields = dict(re.findall(r"^(\w+): (\S+)$", text, re.MULTILINE))
     return Package(name, fields["Version"], fields["SHA256"])
 
 
 def search(pattern: str) -> list[str]:
     """The names of the packages in trixie's index that match a regular expression, read first if need be."""
-    _need_index()
-    found = _apt("apt-cache", "search", "--names-only", pattern)
+    _need_index(TRIXIE)
+    found = _apt(TRIXIE, "apt-cache", "search", "--names-only", pattern)
     return sorted(line.partition(" - ")[0] for line in found.splitlines())
 
 
-def locked(name: str) -> Package:
+def locked(name: str, archive: Archive = TRIXIE) -> Package:
     """The package that this cache settled on when it was first asked for; `update` forgets it."""
-    record = cache_dir() / "apt" / f"{name}.lock.json"
+    record = archive.state / f"{name}.lock.json"
     if record.exists():
         return Package(**json.loads(record.read_text()))
-    package = resolve(name)
+    package = resolve(name, archive)
     write_atomically(record, json.dumps(asdict(package)))
     return package
 
 
 def update() -> None:
-    """Forget the settled versions and read the index anew: the next build takes the newest."""
+    """Forget the settled versions and read the index anew: the next build takes the newest.
+
+    The index of a suite other than trixie is read when a package of it is asked for.
+    """
     refresh()
-    for record in (cache_dir() / "apt").glob("*.lock.json"):
+    for other in cache_dir().glob("apt-*/*.sources"):
+        other.unlink()
+    for record in (*(cache_dir() / "apt").glob("*.lock.json"), *cache_dir().glob("apt-*/*.lock.json")):
         record.unlink()
     write_atomically(cache_dir() / "apt/updated", datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -161,10 +196,10 @@ def updated() -> str:
     return record.read_text() if record.exists() else ""
 
 
-def fetch(package: Package, folder: Path) -> Path:
+def fetch(package: Package, folder: Path, archive: Archive = TRIXIE) -> Path:
     """Download a package, checked against the index's sha256; returns the .deb."""
     network.need(f"the package {package.name} {package.version}")
-    _apt("apt-get", "download", "-qq", f"{package.name}={package.version}", cwd=folder)
+    _apt(archive, "apt-get", "download", "-qq", f"{package.name}={package.version}", cwd=folder)
     [deb] = folder.glob(f"{package.name}_*.deb")
     if file_sha256(deb) != package.sha256:
         raise AetherError(f"{deb.name} does not have the sha256 of the signed index: {package.sha256}")

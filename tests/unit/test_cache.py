@@ -119,3 +119,14 @@ def test_an_update_changes_what_images_are_keyed_by(monkeypatch: pytest.MonkeyPa
     assert apt.updated() == ""
     apt.update()
     assert apt.updated().startswith("20")
+
+
+def test_an_update_forgets_what_was_settled_in_every_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        apt, "refresh", lambda: (cache.cache_dir() / "apt").mkdir(parents=True, exist_ok=True)
+    )
+    sid = apt.Archive("sid")
+    for record in (apt.TRIXIE.state / "linux.lock.json", sid.state / "checker.lock.json", sid.sources_file):
+        cache.write_atomically(record, "{}")
+    apt.update()
+    assert [str(path) for path in cache.cache_dir().glob("apt*/*") if path.name != "updated"] == []
