@@ -14,6 +14,7 @@ from typing import Any
 from builder import (
     __version__,
     apt,
+    driver_database,
     drivers,
     image,
     kconfig,
@@ -42,7 +43,8 @@ class BuiltImage:
     folder: Path
     image: Path  # the whole disk, raw; never written to
     layout: Mapping[str, Any]  # image.json: key, size, partitions with label, offset and size in bytes
-    kernel: Path  # bzImage, for direct boot
+    kernel: Path  # bzImage or vmlinuz, for direct boot
+    initrd: Path | None  # of Debian's kernel
     command_line: str
     wheels: Path  # the folder that holds the Python package llama_cpp
     model: Path  # the GGUF file
@@ -91,19 +93,29 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
     tools = toolchain.ensure()
     wheels.fetch()
     model = models.ensure(machine.chat_model)
-    source = kernel_source.ensure(
-        tools, suite=machine.kernel.source.suite, package=machine.kernel.source.package
-    )
-
-    built_kernel = kernel.ensure(tools, source, wanted_with_drivers(machine, tools, source))
+    choice = machine.kernel.source
+    own: kernel.Kernel | None = None
+    record: dict[str, Any] = {}
+    words = [*image.COMMAND_LINE, *(image.WAIT_WITH_FALLBACK if machine.image.fallback else image.WAIT)]
+    if not machine.kernel.stock:
+        source = kernel_source.ensure(tools, suite=choice.suite, package=choice.package)
+        own = kernel.ensure(tools, source, wanted_with_drivers(machine, tools, source))
+        record["kernel"] = {"package": source.package.version, "symbols": own.symbols_y}
+    stock = stock_kernel(machine)
+    if stock:
+        record["kernel" if own is None else "fallback"] = {"package": stock}
+    stock_line = [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
+    own_line = [*words, *machine.kernel.command_line]
     built_wheels = wheels.ensure(tools, machine.cpu.march)
     card = machine.chat_model
     given = ImageInput(
         machine=machine.name,
         version=__version__,
-        kernel=built_kernel.bzimage,
-        kernel_version=built_kernel.version,
-        command_line=[*image.COMMAND_LINE, *machine.kernel.command_line],
+        kernel=own.bzimage if own else None,
+        kernel_version=own.version if own else stock.removeprefix("linux-image-"),
+        command_line=own_line if own else stock_line,
+        stock=stock,
+        stock_command_line=stock_line,
         python_tree=built_wheels.tree,
         model=model.path,
         model_card={
@@ -116,11 +128,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
             "threads": machine.cpu.threads,
         },
         profile=machine.model_dump(mode="json"),
-        record={
-            "kernel": {"package": source.package.version, "symbols": built_kernel.symbols_y},
-            "llama_cpp": built_wheels.record,
-            "tools": tools.key,
-        },
+        record={**record, "llama_cpp": built_wheels.record, "tools": tools.key},
     )
     folder = image.ensure(tools, given)
     result = BuiltImage(
@@ -129,7 +137,8 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         folder=folder,
         image=folder / "image.raw",
         layout=json.loads((folder / "image.json").read_text()),
-        kernel=built_kernel.bzimage,
+        kernel=own.bzimage if own else folder / "vmlinuz",
+        initrd=None if own else folder / "initrd.img",
         command_line=" ".join(given.command_line),
         wheels=built_wheels.tree,
         model=model.path,
@@ -137,6 +146,13 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
     )
     _keep_newest(machine.name, folder)
     return result
+
+
+def stock_kernel(machine: profile.Profile) -> str:
+    """Debian's own kernel package, if the machine's image carries it, alone or as the fallback; else ""."""
+    if not (machine.kernel.stock or machine.image.fallback):
+        return ""
+    return driver_database.stock_package(apt.locked(machine.kernel.source.package).version).name
 
 
 def _keep_newest(machine: str, newest: Path) -> None:

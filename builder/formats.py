@@ -17,6 +17,11 @@ def export(built: BuiltImage, name: str) -> Path:
         case "raw":
             return built.image
         case "uki":
+            if built.given.kernel is None:
+                raise AetherError(
+                    f"{built.machine.name} has Debian's own kernel and no unified kernel image",
+                    hint="take raw or qcow2",
+                )
             return built.folder / "aetheros.efi"
         case "qcow2":
             return _qcow2(built)

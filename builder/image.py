@@ -1,8 +1,8 @@
 """The image: mkosi's configuration rendered, the tree that goes in, mkosi run, the manifest.
 
-One GPT disk: ESP (systemd-boot and a unified kernel image), read-only system partition, read-only
-model partition, data partition last. Not for: what is in the kernel (kernel.py), the wheels
-(wheels.py) or the models (models.py); they come in as finished folders.
+One GPT disk: ESP, read-only system partition, read-only model partition, data partition last. Not for:
+what is in the kernel (kernel.py), the wheels (wheels.py) or the models (models.py), which come in as
+finished folders; the ESP's contents (esp.py).
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from ruamel.yaml import YAML
 
-from builder import apt, network
+from builder import apt, bootloader, esp, network
 from builder.cache import cache_dir, digest, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.progress import step
@@ -26,10 +26,23 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TEMPLATES = REPOSITORY / "image"
 MIB = 1024 * 1024
 
-# The system partition's slot. It is larger than what is in it, so that the layout of a disk stays
-# the same from one build to the next and an update need not move the data partition.
-SYSTEM_SLOT = 192 * MIB
-SYSTEM_LIMIT = 120 * 1000 * 1000
+
+@dataclass(frozen=True)
+class Slots:
+    """Sizes in bytes of the partitions that a build fills, and what the system may take of its own.
+
+    A slot is larger than what is in it, so that the layout of a disk stays the same from one build to the
+    next and an update need not move the data partition.
+    """
+
+    esp: int
+    system: int
+    system_limit: int
+
+
+OWN_KERNEL = Slots(64 * MIB, 192 * MIB, 120_000_000)
+WITH_FALLBACK = Slots(256 * MIB, 448 * MIB, 400_000_000)  # Debian's modules are 100 MB
+GENERIC = Slots(256 * MIB, 1536 * MIB, 1_500_000_000)  # and the firmware of every device
 MODELS_TYPE = "c33a5d3d-4d29-4b2c-8b0e-7a3a5c1f9e11"
 # Partition UUIDs and file system UUIDs come from this seed: equal input, equal image.
 SEED = "6a0f3bd2-5f0f-4a86-9f5b-2a1f7d1b6c55"
@@ -42,12 +55,17 @@ COMMAND_LINE = (
     "root=PARTLABEL=aetheros-system",
     "rootfstype=erofs",
     "ro",
-    "rootwait",
     "init=/usr/lib/aetheros/early-mounts",
     "systemd.gpt_auto=0",
     "console=tty1",
     "console=ttyS0,115200",
 )
+
+# How long the kernel waits for its disk: for ever, or with a fallback until it gives up and restarts.
+WAIT = ("rootwait",)
+WAIT_WITH_FALLBACK = ("rootwait=30",)
+# Debian's initramfs restarts the machine when it finds no root, instead of offering a shell.
+STOCK_COMMAND_LINE = ("panic=10",)
 
 LAUNCHERS = {
     "usr/bin/agent": "agentd.cli",
@@ -62,31 +80,57 @@ class ImageInput:
 
     machine: str
     version: str
-    kernel: Path  # bzImage
-    kernel_version: str
-    command_line: Sequence[str]
+    kernel: Path | None  # bzImage of the machine's own kernel; None: Debian's alone
+    kernel_version: str  # as `uname -r` says it, of the kernel that starts first
+    command_line: Sequence[str]  # of the kernel that starts first
     python_tree: Path  # the built llama_cpp, to lie in dist-packages
     model: Path
     model_card: Mapping[str, Any]  # name, sha256, size, licence, context ...
     profile: Mapping[str, Any]
     record: Mapping[str, Any]  # versions and keys of the parts, for the manifest
+    stock: str = ""  # Debian's kernel package, where the image carries it: alone or as the fallback
+    stock_command_line: Sequence[str] = ()
+
+    @property
+    def slots(self) -> Slots:
+        """How large the partitions are."""
+        if not self.stock:
+            return OWN_KERNEL
+        return WITH_FALLBACK if self.kernel else GENERIC
+
+    @property
+    def packages(self) -> list[str]:
+        """The names of the packages that are asked for, sorted."""
+        listed = base_packages()
+        names = set(listed["packages"])
+        if self.stock:
+            names |= {self.stock, *listed["stock"]}
+            if not self.kernel:
+                names |= set(listed["firmware"])
+        return sorted(names)
 
 
 def base_packages() -> dict[str, dict[str, str]]:
-    """`packages` and `remove` of image/packages.yaml: names and path globs with their reasons."""
+    """The lists of image/packages.yaml: names of packages, and path globs, with their reasons."""
     listed: dict[str, dict[str, str]] = YAML(typ="safe").load(TEMPLATES / "packages.yaml")
     return listed
 
 
 def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
-    """The finished image: a folder with image.raw, aetheros.efi and three .json that describe it."""
+    """The finished image: a folder with image.raw and three .json that describe it.
+
+    Beside it lies what can start it without a boot loader: aetheros.efi, the unified kernel image, or
+    vmlinuz and initrd.img where Debian's kernel is the only one.
+    """
     key = digest(
         toolchain.key,
         TEMPLATES,
         REPOSITORY / "agentd",
         REPOSITORY / "hardware",
         (REPOSITORY / "builder/image.py"),
-        given.kernel,
+        (REPOSITORY / "builder/esp.py"),
+        given.kernel or "",
+        [given.stock, list(given.stock_command_line)],
         given.command_line,
         str(given.python_tree),
         dict(given.model_card),
@@ -107,19 +151,21 @@ def make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> Non
             with step("Lay out agentd, wheels and model"):
                 manifest = manifest_of(given, key)
                 _lay_tree(toolchain, given, tree, manifest)
-                _lay_esp(toolchain, given, tree)
+                unified = _lay_esp(toolchain, given, tree)
             with step("Run mkosi", "mkosi-image"):
                 raw = _run_mkosi(toolchain, given, work, tree)
             layout = partitions(toolchain, raw)
-            _check_system_size(raw, layout)
+            _check_system_size(raw, layout, given.slots.system_limit)
             write_atomically(
                 folder / "image.json",
                 json.dumps({"key": key, "size": raw.stat().st_size, "partitions": layout}, indent=1),
             )
             write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))
             shutil.copy(raw.with_name("image.manifest"), folder / "packages.json")
-            [uki] = (tree / "efi/EFI/Linux").glob("*.efi")
-            shutil.copy(uki, folder / "aetheros.efi")
+            if unified is not None:
+                shutil.copy(unified, folder / "aetheros.efi")
+            else:
+                _copy_from_esp(toolchain, raw, layout, folder)
             raw.rename(folder / "image.raw")
             shutil.rmtree(work)
 
@@ -178,6 +224,8 @@ def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
         f"BUILD_ID={manifest['build']}\n"
     )
     shutil.copytree(TEMPLATES / "files", tree, dirs_exist_ok=True, symlinks=True)
+    if given.stock:
+        shutil.copytree(TEMPLATES / "stock/files", tree, dirs_exist_ok=True, symlinks=True)
     open_to_all(tree)
 
 
@@ -191,36 +239,45 @@ def open_to_all(tree: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def _lay_esp(toolchain: Toolchain, given: ImageInput, tree: Path) -> None:
-    """systemd-boot and the unified kernel image, below /efi of the tree."""
-    esp = tree / "efi"
-    for folder in ("EFI/BOOT", "EFI/Linux", "loader"):
-        (esp / folder).mkdir(parents=True)
-    # No menu: the newest image at once; holding a key at power-on still shows it.
-    (esp / "loader/loader.conf").write_text("timeout 0\neditor no\n")
-    boot = toolchain.root / "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-    shutil.copy(boot, esp / "EFI/BOOT/BOOTX64.EFI")
-    toolchain.output(
-        [
-            "ukify",
-            "build",
-            f"--linux={given.kernel}",
-            f"--cmdline={' '.join(given.command_line)}",
-            f"--os-release=@{tree / 'usr/lib/os-release'}",
-            f"--uname={given.kernel_version}",
-            f"--output={esp / 'EFI/Linux' / f'aetheros_{given.version}.efi'}",
-        ],
-        readable=[given.kernel],
-        writable=[tree],
+def _lay_esp(toolchain: Toolchain, given: ImageInput, tree: Path) -> Path | None:
+    """The boot loader and its entries, below /efi of the tree; the unified kernel image, if there is one."""
+    esp.lay_loader(tree / "efi", bootloader.ensure() if given.stock else None, toolchain)
+    if given.stock:
+        title = f"AetherOS {given.version} ({given.machine}, Debian's kernel)"
+        line = given.stock_command_line
+        esp.lay_stock_entry(tree / "efi", version=given.version, title=title, command_line=line)
+    if given.kernel is None:
+        return None
+    return esp.lay_unified(
+        toolchain,
+        tree,
+        kernel=given.kernel,
+        kernel_version=given.kernel_version,
+        command_line=given.command_line,
+        version=given.version,
+        counted=bool(given.stock),
     )
 
 
+def _copy_from_esp(
+    toolchain: Toolchain, raw: Path, layout: Sequence[Mapping[str, Any]], folder: Path
+) -> None:
+    """Take Debian's kernel and its initramfs, which were made inside, out of the finished image."""
+    offset = next(part["offset"] for part in layout if part["label"] == "aetheros-esp")
+    names = [f"::/{esp.STOCK}/{name}" for name in ("vmlinuz", "initrd.img")]
+    toolchain.output(["mcopy", "-i", f"{raw}@@{offset}", *names, folder], readable=[raw], writable=[folder])
+
+
 def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) -> Path:
-    listed = base_packages()
     models = given.model.stat().st_size
     # erofs adds little to one large file; slots in steps of 64 MiB keep the layout stable.
     models_slot = math.ceil(models * 1.02 / (64 * MIB)) * 64 * MIB
-    sizes = {"system_size": SYSTEM_SLOT, "models_size": models_slot, "models_type": MODELS_TYPE}
+    sizes = {
+        "esp_size": given.slots.esp,
+        "system_size": given.slots.system,
+        "models_size": models_slot,
+        "models_type": MODELS_TYPE,
+    }
     for name in ("repart", "sandbox/etc/apt/sources.list.d", "workspace", "output"):
         (work / name).mkdir(parents=True)
     repart_at_boot = tree / "usr/lib/repart.d"
@@ -233,7 +290,9 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
         kept = [line for line in text.splitlines() if line.startswith(wanted)]
         (repart_at_boot / template.stem).write_text("\n".join(kept) + "\n")
     (work / "sandbox/etc/apt/sources.list.d/mkosi.sources").write_text(apt.sources())
-    incremental = cache_dir() / "mkosi" / digest(toolchain.key, sorted(listed["packages"]), apt.updated())
+    prepare = TEMPLATES / "stock/prepare.chroot" if given.stock else ""
+    key = digest(toolchain.key, given.packages, prepare, apt.updated())
+    incremental = cache_dir() / "mkosi" / key
     packages_cache = cache_dir() / "packages"
     for folder in (incremental, packages_cache):
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,9 +314,10 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
         workspace=work / "workspace",
         sandbox=work / "sandbox",
         epoch=EPOCH,
+        prepare=prepare,
         trees=[tree],
-        packages=sorted(listed["packages"]),
-        remove=sorted(listed["remove"]),
+        packages=given.packages,
+        remove=sorted(base_packages()["remove"]),
     )
     log = cache_dir() / f"logs/image-{given.machine}.log"
     # Machines with the same packages share mkosi's copy of the installed system.
@@ -295,11 +355,11 @@ def erofs_size(raw: Path, offset: int) -> int:
     return int.from_bytes(block[36:40], "little") << block[12]
 
 
-def _check_system_size(raw: Path, layout: Sequence[Mapping[str, Any]]) -> None:
+def _check_system_size(raw: Path, layout: Sequence[Mapping[str, Any]], limit: int) -> None:
     system = next(part for part in layout if part["label"] == "aetheros-system")
     used = erofs_size(raw, int(system["offset"]))
-    if used > SYSTEM_LIMIT:
+    if used > limit:
         raise AetherError(
-            f"the system partition holds {used / 1e6:.0f} MB, over the limit of {SYSTEM_LIMIT / 1e6:.0f} MB",
+            f"the system partition holds {used / 1e6:.0f} MB, over the limit of {limit / 1e6:.0f} MB",
             hint="see image/packages.yaml for what is in it",
         )
