@@ -1,19 +1,123 @@
-// Prints every symbol of a kernel tree as one line of JSON, with the value, dependencies and selects that the
-// tree's own Kconfig parser computes for the .config in the current folder.
+// One configuration: runs the tree's own `conf --allnoconfig` and then prints every symbol as one line of JSON,
+// with the value, dependencies and selects that the same Kconfig parser computed for it.
 //
-// Linked against the objects of the tree's scripts/kconfig (the same that `conf` is made of) and started by
-// the tree's own Makefile in the place of `conf`, so that it sees the environment that Kconfig files ask for.
-// Usage: KCONFIG_DUMP=FILE kconfig_dump [-s] Kconfig
+// Linked against the objects of the tree's scripts/kconfig; its conf.c comes along with `main` renamed, its
+// preprocess.c with `popen` leading here. Parsing Kconfig runs 130 commands that try the compiler out, which
+// takes longer than all the rest; their answers are the same for a tree and a compiler, and are kept.
+//
+// KCONFIG_HOME names a folder. `environment` in it is what the tree's Makefile exports to Kconfig: written at
+// the first run, which the Makefile has to start, and taken from there by all others. `shell/` holds the answers.
+// Usage: KCONFIG_HOME=FOLDER KCONFIG_ALLCONFIG=SEED KCONFIG_DUMP=FILE kconfig_dump Kconfig; writes .config here.
 //
 // Not for: deciding anything. builder/kconfig.py reads the lines.
 
+#define _GNU_SOURCE
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "lkc.h"
 
+int conf_main(int argc, char **argv);
+FILE *remembered_popen(const char *command, const char *mode);
+
+extern char **environ;
+
 static FILE *out;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static char *path_of(const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", getenv("KCONFIG_HOME"), name) < 0)
+		fail("asprintf");
+	return path;
+}
+
+// Whether a kept answer is the one of this command: the file begins with it.
+static bool is_answer_of(FILE *kept, const char *command)
+{
+	for (const char *c = command;; c++) {
+		if (fgetc(kept) != (unsigned char)*c)
+			return false;
+		if (!*c)
+			return true;
+	}
+}
+
+// The output of a command that a Kconfig file runs: from a file where it was asked before.
+FILE *remembered_popen(const char *command, const char *mode)
+{
+	uint64_t hash = 14695981039346656037u; // FNV-1a
+	char *name, *path, *scratch;
+	FILE *kept, *asked;
+	int c;
+
+	for (const char *at = command; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+	if (asprintf(&name, "shell/%016llx", (unsigned long long)hash) < 0)
+		fail("asprintf");
+	path = path_of(name);
+	kept = fopen(path, "r");
+	if (kept && is_answer_of(kept, command))
+		return kept;
+	if (kept)
+		fclose(kept);
+
+	asked = popen(command, mode);
+	if (!asked)
+		return NULL;
+	if (asprintf(&scratch, "%s.%d", path, (int)getpid()) < 0)
+		fail("asprintf");
+	kept = fopen(scratch, "w+");
+	if (!kept) // the folder is whole and read-only: a command that no earlier run asked
+		return asked;
+	fwrite(command, 1, strlen(command) + 1, kept);
+	while ((c = fgetc(asked)) != EOF)
+		fputc(c, kept);
+	pclose(asked);
+	if (fflush(kept) || rename(scratch, path))
+		fail(path);
+	fseek(kept, strlen(command) + 1, SEEK_SET);
+	return kept;
+}
+
+static void write_environment(const char *path)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file)
+		fail(path);
+	for (char **entry = environ; *entry; entry++)
+		fwrite(*entry, 1, strlen(*entry) + 1, file);
+	if (fclose(file))
+		fail(path);
+}
+
+// What is set already has the last word: the seed, the folders and where programs are.
+static void read_environment(FILE *file)
+{
+	char *entry = NULL, *value;
+	size_t size = 0;
+
+	while (getdelim(&entry, &size, 0, file) > 0) {
+		value = strchr(entry, '=');
+		if (!value)
+			continue;
+		*value = 0;
+		setenv(entry, value + 1, 0);
+	}
+	free(entry);
+	fclose(file);
+}
 
 static void put_string(const char *text)
 {
@@ -134,29 +238,33 @@ static void put_symbol(struct symbol *sym)
 int main(int argc, char **argv)
 {
 	const char *path = getenv("KCONFIG_DUMP");
+	char *words[] = { "conf", "--allnoconfig", "-s", argv[argc - 1], NULL };
+	char *kept;
+	FILE *environment;
 	struct symbol *sym;
+	int status;
 
-	if (argc < 2 || !path) {
-		fprintf(stderr, "usage: KCONFIG_DUMP=FILE %s Kconfig\n", argv[0]);
+	if (argc < 2 || !path || !getenv("KCONFIG_HOME") || !getenv("KCONFIG_ALLCONFIG")) {
+		fprintf(stderr, "usage: KCONFIG_HOME= KCONFIG_ALLCONFIG= KCONFIG_DUMP= %s Kconfig\n", argv[0]);
 		return 2;
 	}
-	conf_set_message_callback(NULL);
-	conf_parse(argv[argc - 1]);
-	if (conf_read(NULL)) {
-		fprintf(stderr, "%s: no .config to read\n", argv[0]);
-		return 1;
-	}
+	kept = path_of("environment");
+	environment = fopen(kept, "r");
+	if (environment)
+		read_environment(environment);
+	else
+		write_environment(kept);
+
+	status = conf_main(4, words);
+	if (status)
+		return status;
 	out = fopen(path, "w");
-	if (!out) {
-		perror(path);
-		return 1;
-	}
+	if (!out)
+		fail(path);
 	for_all_symbols(sym)
 		if (sym->name && sym->type != S_UNKNOWN && !(sym->flags & SYMBOL_CONST) && !list_empty(&sym->menus))
 			put_symbol(sym);
-	if (fclose(out)) {
-		perror(path);
-		return 1;
-	}
+	if (fclose(out))
+		fail(path);
 	return 0;
 }
