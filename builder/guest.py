@@ -1,4 +1,4 @@
-"""Commands inside a guest, through the QEMU guest agent (qemu-ga) on a virtio-serial port.
+"""Commands inside a guest, through the QEMU guest agent (qemu-ga) on a virtio-serial port or a serial line.
 
 The protocol is QMP without a greeting (QEMU's docs/interop/qemu-ga.rst), spoken by qemu.qmp. It works
 without a network and before logins. Not for: the agent's own conversation (that is `agent` in the guest).
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
-from qemu.qmp.qmp_client import ExecuteError
+from qemu.qmp.qmp_client import ExecInterruptedError, ExecuteError
 
 from builder.errors import AetherError
 
 # How often a running command is asked whether it has ended: the guest agent has no event for it.
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds
+SYNC_SECONDS = 15.0  # until the first answer on a connection; less than a second unless it was lost
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,16 @@ class GuestAgent:
     async def _connected(self) -> QMPClient:
         if self._client is not None and self._client.runstate.name == "RUNNING":
             return self._client
-        await self.disconnect()
+        while True:
+            # A serial line keeps nothing for who is not there yet, and carries what firmware says on it: a
+            # first question without an answer is asked anew, on a new connection.
+            await self.disconnect()
+            with contextlib.suppress(TimeoutError, ExecInterruptedError, ExecuteError):
+                async with asyncio.timeout(SYNC_SECONDS):
+                    return await self._connect()
+            await asyncio.sleep(LONGEST_PAUSE)
+
+    async def _connect(self) -> QMPClient:
         client = QMPClient("guest")
         client.await_greeting = client.negotiate = False
         with socket.socket(socket.AF_UNIX) as plug:

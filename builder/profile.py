@@ -18,7 +18,7 @@ from builder import catalogue
 from builder.errors import AetherError, Mistake, Mistakes
 from builder.kconfig import FRAGMENTS, known_fragments
 from builder.layers import stack
-from builder.qemu_command import DEVICES
+from builder.qemu_devices import DEVICES, MachineType, mistake
 from builder.yamlfile import Document, Place, Written, check, nearest, wrong
 
 REPOSITORY = Path(__file__).parent.parent
@@ -263,15 +263,24 @@ class Agent(Written):
 class Qemu(Written):
     """How `aether run` shows this machine in QEMU."""
 
-    machine: Literal["q35"] = Field(default="q35", description="QEMU's machine type")
+    machine: MachineType = Field(
+        default="q35", description="QEMU's machine type: PCI Express (`q35`), or i440FX (`pc`)"
+    )
     cpu: str = Field(default="max", description="QEMU's processor model")
     cpus: Annotated[int, Field(ge=1, le=255)] = Field(default=2, description="virtual processors")
     memory: Size = Field(default="2G", description="memory of the virtual machine")
     disk: Size = Field(default="8G", description="size of its disk; the data partition grows to it")
     devices: tuple[Device, ...] = Field(
         default=("disk", "net", "console", "rng", "balloon"),
-        description="its devices: " + ", ".join(DEVICES),
+        description="its devices: " + "; ".join(f"`{name}` {one.what}" for name, one in DEVICES.items()),
     )
+
+    @field_validator("devices")
+    @classmethod
+    def _go_together(cls, devices: tuple[Device, ...], info: ValidationInfo) -> tuple[Device, ...]:
+        if found := mistake(str(info.data.get("machine", "q35")), devices):
+            raise wrong(*found)
+        return devices
 
 
 @dataclass(frozen=True)

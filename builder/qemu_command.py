@@ -2,11 +2,12 @@
 
 The options are those of qemu-system-x86_64(1), QEMU 10.0. Nothing is taken from the host or from
 QEMU's own defaults (`-nodefaults -no-user-config`). Not for: starting QEMU (vm.py), choosing the
-accelerator (accel.py), or the disk's contents (vmdisk.py).
+accelerator (accel.py), the single devices (qemu_devices.py), or the disk's contents (vmdisk.py).
 """
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,17 @@ from typing import Literal
 from uuid import UUID
 
 from builder.errors import AetherError
+from builder.qemu_devices import DEVICES, MachineType, device_words, mistake, of_kind
 
-DEVICES = ("disk", "net", "console", "rng", "balloon", "vsock", "vga")
 READY_PORT = "io.aetheros.ready"  # the guest writes one JSON line here when agentd is healthy
 GUEST_AGENT_PORT = "org.qemu.guest_agent.0"  # qemu-ga(8)
+# A guest without virtio has serial lines instead, and looks for its host there when it is given this
+# credential: ttyS1 is the guest agent's, ttyS2 takes the ready line. The firmware writes its messages to
+# the first two, never to the third.
+SERIAL_CREDENTIAL = "aetheros.serial-channels"
+READY_LINE = "index=2,irq=5"  # an interrupt of its own: the third line shares the first one's by tradition
 OVMF = Path("/usr/share/OVMF")  # in the tools tree
+TPM_SOCKET = "/tmp/tpm.sock"  # in the sandbox of a machine that a person starts by its script
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class MachineSpec:
     while it is not idle (one virtual CPU, TCG): what a boot computes costs the same on every host.
     `network` True gives the guest the host's network by user-mode NAT; otherwise its network card has a
     cable that ends in QEMU.
+    `on_panic` "reboot" leaves it to the guest what happens after a kernel panic (its `panic=` words);
+    otherwise a panic is the machine's end.
     `write_log` records every write, so that a power cut can lose what was not flushed (powercut.py).
     """
 
@@ -46,7 +55,8 @@ class MachineSpec:
     icount: bool = False
     devices: tuple[str, ...] = ("disk", "net", "console", "rng", "balloon")
     network: bool = False
-    machine: str = "q35"
+    machine: MachineType = "q35"
+    on_panic: Literal["end", "reboot"] = "end"
     uuid: UUID | None = None
     credentials: tuple[tuple[str, str], ...] = ()  # systemd.system-credentials(7)
     extra_kernel_words: tuple[str, ...] = ()  # after the image's own, if not under Secure Boot
@@ -58,10 +68,22 @@ class MachineSpec:
             raise AetherError(
                 f"unknown device {unknown[0]!r} of machine {self.name}", hint=f"one of {', '.join(DEVICES)}"
             )
+        if self.disk is not None and (found := mistake(self.machine, self.devices)):
+            raise AetherError(f"machine {self.name}: {found[0]}", hint=found[1])
         if self.firmware == "direct" and self.kernel is None:
             raise AetherError(f"machine {self.name}: a direct boot needs a kernel", hint="name the kernel")
         if self.icount and self.accel == "kvm":
             raise AetherError("instructions cannot be counted under KVM", hint="use --accel tcg")
+
+    @property
+    def has_tpm(self) -> bool:
+        """True if a TPM is emulated beside QEMU."""
+        return bool(of_kind(self.devices, "tpm"))
+
+    @property
+    def has_ports(self) -> bool:
+        """True if the guest is spoken to through virtio ports, False if through serial lines."""
+        return "console" in self.devices
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,7 @@ class Channels:
     ready: int | None = None
     guest_agent: int | None = None  # a listening socket
     serial: int | None = None  # None: the serial line goes to its log alone
+    tpm: int | None = None  # leads to the emulated TPM
 
 
 @dataclass(frozen=True)
@@ -81,6 +104,7 @@ class Files:
     serial_log: Path
     qemu_log: Path
     variables: Path
+    tpm: Path  # folder with what the TPM keeps
     extra_writable: tuple[Path, ...] = field(default=())
 
 
@@ -110,71 +134,93 @@ def qemu_argv(spec: MachineSpec, accel: str, files: Files, channels: Channels) -
     if spec.uuid:
         words += ["-uuid", str(spec.uuid)]
     words += ["-device", "pvpanic-pci"]
-    words += channel_words(files, channels)
-    words += device_words(spec)
+    if spec.on_panic == "reboot":
+        words += ["-action", "panic=none"]
+    words += channel_words(spec, files, channels)
+    words += disk_words(spec)
+    words += device_words(
+        spec.machine,
+        spec.devices,
+        disk=spec.disk is not None,
+        first=spec.firmware == "uefi",  # a direct boot's kernel is first
+        network=spec.network,
+        cid=vsock_cid(spec),
+    )
     words += firmware_words(spec, files)
-    return [*words, *spec.extra]
+    words += spec.extra
+    if spec.has_tpm and channels.qmp is None:
+        # By hand its TPM goes ahead of it and ends with it.
+        start = shlex.join([*tpm_argv(files), "--daemon"])
+        return ["sh", "-c", f'{start} && exec "$@"', "sh", *words]
+    return words
 
 
-def channel_words(files: Files, channels: Channels) -> list[str]:
-    """The monitor, the serial line, and the two ports that the guest's programs speak through."""
+def tpm_argv(files: Files, channel: int | None = None) -> list[str]:
+    """The words of swtpm(8) for the machine's TPM; `channel` is a socket whose other end QEMU has."""
+    control = f"clientfd={channel}" if channel is not None else f"path={TPM_SOCKET}"
+    words = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={escaped(files.tpm)}"]
+    return [*words, "--ctrl", f"type=unixio,{control}", "--terminate"]
+
+
+def channel_words(spec: MachineSpec, files: Files, channels: Channels) -> list[str]:
+    """The monitor, the TPM, the serial line, and the two lines that the guest's programs speak through."""
     log = f"logfile={escaped(files.serial_log)},logappend=off"
+    words: list[str] = []
+    if spec.has_tpm:
+        end = f"fd={channels.tpm}" if channels.tpm is not None else f"path={TPM_SOCKET}"
+        words += ["-chardev", f"socket,id=tpm,{end}"]
+    if spec.has_ports:
+        words += ["-device", "virtio-serial-pci,id=ports"]
     if channels.qmp is None:
-        return ["-serial", "mon:stdio", "-device", "virtio-serial-pci,id=ports"]
-    words = ["-S", "-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
+        return [*words, "-serial", "mon:stdio"]
+    words += ["-S", "-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
     serial = f"socket,id=serial,fd={channels.serial}" if channels.serial is not None else "null,id=serial"
-    words += ["-chardev", f"{serial},{log}", "-device", "isa-serial,chardev=serial"]
-    words += ["-device", "virtio-serial-pci,id=ports"]
-    for name, port, fd, more in (
-        ("ready", READY_PORT, channels.ready, ""),
-        ("agent", GUEST_AGENT_PORT, channels.guest_agent, ",server=on,wait=off"),
+    words += ["-chardev", f"{serial},{log}", "-device", "isa-serial,chardev=serial,index=0"]
+    for name, port, line, fd, more in (
+        ("ready", READY_PORT, READY_LINE, channels.ready, ""),
+        ("agent", GUEST_AGENT_PORT, "index=1", channels.guest_agent, ",server=on,wait=off"),
     ):
         if fd is not None:
-            words += ["-chardev", f"socket,id={name},fd={fd}{more}"]
-            words += ["-device", f"virtserialport,bus=ports.0,chardev={name},name={port}"]
+            words += ["-chardev", f"socket,id={name},fd={fd}{more}", "-device"]
+            if spec.has_ports:
+                words.append(f"virtserialport,bus=ports.0,chardev={name},name={port}")
+            else:
+                words.append(f"isa-serial,chardev={name},{line}")
+    if not spec.has_ports:
+        words += credential_words(SERIAL_CREDENTIAL, "yes")
     return words
 
 
-def device_words(spec: MachineSpec) -> list[str]:
-    """The disk and the devices that the machine's description names."""
+def disk_words(spec: MachineSpec) -> list[str]:
+    """The block node `disk`, which one of the machine's devices carries."""
+    if spec.disk is None:
+        return []
     words: list[str] = []
-    if spec.disk is not None and "disk" in spec.devices:
-        # Write-back: a flush of the guest reaches the host's disk, everything else its page cache.
-        file = {"driver": "file", "node-name": "disk-file", "filename": str(spec.disk), "discard": "unmap"}
-        disk: dict[str, object] = {"driver": "raw", "node-name": "disk", "file": "disk-file"}
-        if spec.disk.suffix == ".qcow2":
-            disk["driver"] = "qcow2"
-        if spec.write_log is not None:
-            # Every write and flush, in the format of the kernel's dm-log-writes.
-            log = {"driver": "file", "filename": str(spec.write_log)}
-            words += ["-blockdev", json.dumps(file)]
-            words += ["-blockdev", json.dumps({**disk, "node-name": "disk-raw"})]
-            disk = {"driver": "blklogwrites", "node-name": "disk", "file": "disk-raw", "log": log}
-            words += ["-blockdev", json.dumps(disk)]
-        else:
-            words += ["-blockdev", json.dumps(file), "-blockdev", json.dumps({**disk, "discard": "unmap"})]
-        first = ",bootindex=0" if spec.firmware == "uefi" else ""  # a direct boot's kernel is first
-        words += ["-device", f"virtio-blk-pci,drive=disk,serial=aetheros{first}"]
-    if "net" in spec.devices:
-        # Isolated: a cable that leads to QEMU's own DHCP and nothing else.
-        words += ["-netdev", "user,id=net" + ("" if spec.network else ",restrict=on")]
-        words += ["-device", "virtio-net-pci,netdev=net,romfile="]
-    if "rng" in spec.devices:
-        words += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
-    if "balloon" in spec.devices:
-        words += ["-device", "virtio-balloon-pci,id=balloon,deflate-on-oom=on,free-page-reporting=on"]
-    if "vsock" in spec.devices:
-        words += ["-device", f"vhost-vsock-pci,guest-cid={vsock_cid(spec)}"]
-    if "vga" in spec.devices:
-        words += ["-device", "VGA,id=vga"]
-    return words
+    # Write-back: a flush of the guest reaches the host's disk, everything else its page cache.
+    file = {"driver": "file", "node-name": "disk-file", "filename": str(spec.disk), "discard": "unmap"}
+    disk: dict[str, object] = {"driver": "raw", "node-name": "disk", "file": "disk-file"}
+    if spec.disk.suffix == ".qcow2":
+        disk["driver"] = "qcow2"
+    if spec.write_log is None:
+        return ["-blockdev", json.dumps(file), "-blockdev", json.dumps({**disk, "discard": "unmap"})]
+    # Every write and flush, in the format of the kernel's dm-log-writes.
+    log = {"driver": "file", "filename": str(spec.write_log)}
+    words += ["-blockdev", json.dumps(file)]
+    words += ["-blockdev", json.dumps({**disk, "node-name": "disk-raw"})]
+    disk = {"driver": "blklogwrites", "node-name": "disk", "file": "disk-raw", "log": log}
+    return [*words, "-blockdev", json.dumps(disk)]
+
+
+def credential_words(name: str, value: str) -> list[str]:
+    """A systemd credential for the guest (systemd.system-credentials(7))."""
+    return ["-smbios", f"type=11,value=io.systemd.credential:{name}={escaped(value)}"]
 
 
 def firmware_words(spec: MachineSpec, files: Files) -> list[str]:
     """How the machine starts: UEFI firmware with its own variables, or a kernel put in memory by QEMU."""
     words: list[str] = []
     for name, value in spec.credentials:
-        words += ["-smbios", f"type=11,value=io.systemd.credential:{name}={escaped(value)}"]
+        words += credential_words(name, value)
     if spec.firmware == "uefi":
         code = f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"
         words += ["-drive", code]

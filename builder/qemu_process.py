@@ -2,7 +2,8 @@
 
 Everything is asynchronous here; the machine as a story to tell is vm.py. The monitor (QMP) and the
 ready port are inherited socket pairs, so there is no path to race for. Every wait ends with what it
-waits for, the end of the process, the loss of its monitor, or a deadline.
+waits for, the end of the process, the loss of its monitor, or a deadline. An emulated TPM is a second
+process (swtpm), which ends with QEMU.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LAUNCH_SECONDS = 30.0  # from exec to the monitor's greeting; 0.2 s on an idle host
+TPM_SECONDS = 5.0  # from the end of QEMU to the end of its TPM
 EXIT_SECONDS = 10.0  # from the end of the monitor to the end of the process
 # What goes wrong with a monitor is in our own errors; the library would print it a second time.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -89,6 +91,7 @@ class QemuProcess:
     process: subprocess.Popen[bytes]
     qmp: QMPClient
     serial: socket.socket | None
+    tpm: subprocess.Popen[bytes] | None = None
     events: list[Event] = field(default_factory=list)
     ready_lines: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     odd_lines: list[str] = field(default_factory=list)
@@ -183,6 +186,7 @@ class QemuProcess:
         """End the process if it runs, and everything that watches it."""
         self.kill()
         self.process.wait()
+        end_tpm(self.tpm)
         with contextlib.suppress(TimeoutError):
             await self.wait_exit(EXIT_SECONDS)
         for task in self._tasks:
@@ -215,6 +219,7 @@ class QemuProcess:
         try:
             await ended.wait()
             self.process.wait()
+            end_tpm(self.tpm)  # the next start needs what it keeps
             self.changed()
         finally:
             loop.remove_reader(pidfd)
@@ -265,15 +270,49 @@ def die_with_parent(parent: int) -> Callable[[], None]:
     return prepare
 
 
+def end_tpm(tpm: subprocess.Popen[bytes] | None) -> None:
+    """Wait for the TPM of a QEMU that has ended: it ends with the connection, and is killed if it hangs."""
+    if tpm is None:
+        return
+    try:
+        tpm.wait(TPM_SECONDS)
+    except subprocess.TimeoutExpired:
+        tpm.kill()
+        tpm.wait()
+
+
+def start_process(argv: Sequence[str], log: Path, fds: Sequence[int]) -> subprocess.Popen[bytes]:
+    """A process of the machine, its messages in `log`; it ends with this one."""
+    with log.open("wb") as output:
+        # A session of its own: the terminal's Ctrl-C is for the guest or for us, never for QEMU.
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=fds,
+            start_new_session=True,
+            preexec_fn=die_with_parent(os.getpid()),
+        )
+
+
 async def launch(
-    argv_for: Callable[[Channels], list[str]], log: Path, agent_listener: socket.socket, *, terminal: bool
+    argv_for: Callable[[Channels], list[str]],
+    log: Path,
+    agent_listener: socket.socket,
+    *,
+    terminal: bool,
+    tpm_argv_for: Callable[[int], list[str]] | None = None,
 ) -> QemuProcess:
     """Start QEMU, paused, with a monitor that answers.
 
-    `argv_for` makes the command line from the numbers of the inherited sockets; QEMU's own messages
-    go to `log`. With `terminal` the serial line is the process's `serial` socket. Gone or
-    TimeoutError if QEMU does not come up.
+    `argv_for` makes the command line from the numbers of the inherited sockets, `tpm_argv_for` that of
+    its TPM from the number of one; QEMU's own messages go to `log`, the TPM's to `swtpm.log` beside it.
+    With `terminal` the serial line is the process's `serial` socket. Gone or TimeoutError if QEMU does
+    not come up.
     """
+    tpm: subprocess.Popen[bytes] | None = None
+    tpm_log = log.with_name("swtpm.log")
     async with contextlib.AsyncExitStack() as theirs:
 
         def pair() -> tuple[socket.socket, socket.socket]:
@@ -284,25 +323,20 @@ async def launch(
         qmp_ours, qmp = pair()
         ready_ours, ready = pair()
         serial_ours, serial = pair() if terminal else (None, None)
+        tpm_end, tpm_other = pair() if tpm_argv_for is not None else (None, None)
         channels = Channels(
             qmp.fileno(),
             ready.fileno(),
             agent_listener.fileno(),
             serial.fileno() if serial is not None else None,
+            tpm_end.fileno() if tpm_end is not None else None,
         )
-        fds = [fd for fd in (channels.qmp, channels.ready, channels.guest_agent, channels.serial) if fd]
-        with log.open("wb") as output:
-            # A session of its own: the terminal's Ctrl-C is for the guest or for us, never for QEMU.
-            process = subprocess.Popen(
-                argv_for(channels),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=fds,
-                start_new_session=True,
-                preexec_fn=die_with_parent(os.getpid()),
-            )
-    started = QemuProcess(process, QMPClient("qemu"), serial_ours)
+        fds = [fd for fd in vars(channels).values() if fd is not None]
+        if tpm_argv_for is not None and tpm_end is not None and tpm_other is not None:
+            theirs.enter_context(tpm_end)
+            tpm = start_process(tpm_argv_for(tpm_other.fileno()), tpm_log, [tpm_other.fileno()])
+        process = start_process(argv_for(channels), log, fds)
+    started = QemuProcess(process, QMPClient("qemu"), serial_ours, tpm)
     loop = asyncio.get_running_loop()
 
     def keep(event: Message) -> None:
@@ -320,11 +354,13 @@ async def launch(
     except (ConnectError, TimeoutError) as error:
         process.kill()
         process.wait()
+        end_tpm(tpm)
         qmp_ours.close()
         ready_ours.close()
         if serial_ours is not None:
             serial_ours.close()
-        said = log.read_text(errors="replace").strip()[-2000:]
+        logs = [log, tpm_log] if tpm is not None else [log]
+        said = "\n".join(one.read_text(errors="replace").strip()[-2000:] for one in logs).strip()
         raise Gone(f"QEMU did not start: {said or error}") from None
     for watch in (
         started._watch_monitor(),

@@ -51,6 +51,8 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
         cpus=qemu.cpus,
         cpu=qemu.cpu,
         machine=qemu.machine,
+        # Where there is a second entry to boot, a panic is not the end.
+        on_panic="reboot" if built.machine.image.fallback else "end",
         devices=tuple(qemu.devices),
         accel=options.accel,
         network=options.network,

@@ -34,6 +34,7 @@ from builder.qemu_command import (
     Files,
     MachineSpec,
     qemu_argv,
+    tpm_argv,
     visible_files,
     without_missing_devices,
 )
@@ -131,6 +132,8 @@ class Machine:
             self._held.enter_context(held)
         self.boots += 1
         self.ready = None
+        if spec.has_tpm:
+            self.files.tpm.mkdir(exist_ok=True)
         if not self.files.variables.exists():
             shutil.copyfile(
                 self.tools.root / OVMF.relative_to("/") / "OVMF_VARS_4M.fd", self.files.variables
@@ -150,7 +153,11 @@ class Machine:
     async def _start(self) -> None:
         with guest.listener(self._agent.path) as agent_port:
             self._process = await launch(
-                self._argv, self.files.qemu_log, agent_port, terminal=self._on_terminal
+                self._argv,
+                self.files.qemu_log,
+                agent_port,
+                terminal=self._on_terminal,
+                tpm_argv_for=self._tpm_argv if self.spec.has_tpm else None,
             )
         self._process.started = asyncio.get_running_loop().time()
         await self._process.command("cont")
@@ -187,7 +194,10 @@ class Machine:
         """The files of the present (or last) start."""
         folder = self.spec.folder
         return Files(
-            folder / f"serial-{max(self.boots, 1)}.log", folder / "qemu.log", folder / "OVMF_VARS.fd"
+            folder / f"serial-{max(self.boots, 1)}.log",
+            folder / "qemu.log",
+            folder / "OVMF_VARS.fd",
+            folder / "tpm",
         )
 
     @property
@@ -401,6 +411,9 @@ class Machine:
         return self.tools.argv(
             words, readable=readable, writable=writable, devices=devices, network=self.spec.network
         )
+
+    def _tpm_argv(self, channel: int) -> list[str]:
+        return self.tools.argv(tpm_argv(self.files, channel), writable=[self.files.tpm])
 
     def _alive(self) -> QemuProcess:
         if self._process is None:

@@ -1,25 +1,30 @@
 """The QEMU command line: what a machine's description becomes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from builder.errors import AetherError
+from builder.profile import REPOSITORY
 from builder.qemu_command import (
+    SERIAL_CREDENTIAL,
     Channels,
     Files,
     MachineSpec,
     memory_bytes,
     qemu_argv,
+    tpm_argv,
     visible_files,
     vsock_cid,
     without_missing_devices,
 )
+from builder.qemu_devices import DISKS, MACHINES, MachineType, mistake
 
 FOLDER = Path("/state/m")
-FILES = Files(FOLDER / "serial-1.log", FOLDER / "qemu.log", FOLDER / "OVMF_VARS.fd")
+FILES = Files(FOLDER / "serial-1.log", FOLDER / "qemu.log", FOLDER / "OVMF_VARS.fd", FOLDER / "tpm")
 CHANNELS = Channels(qmp=10, ready=11, guest_agent=12)
 
 
@@ -63,6 +68,89 @@ def test_with_a_write_log_every_write_passes_through_it() -> None:
     nodes = [json.loads(text) for text in value_of(words(spec), "-blockdev")]
     assert nodes[-1]["driver"] == "blklogwrites"
     assert nodes[-1]["node-name"] == "disk"  # the one that the virtio disk shows
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", DISKS)
+def test_the_machines_disk_is_carried_by_the_device_that_is_named(name: str, machine: MachineType) -> None:
+    argv = words(MachineSpec("m", FOLDER, disk=FOLDER / "d.raw", machine=machine, devices=(name,)))
+    [carrier] = [text for text in value_of(argv, "-device") if "drive=disk" in text]
+    assert carrier.endswith(",bootindex=0")
+    bus = [part.removeprefix("bus=") for part in carrier.split(",") if part.startswith("bus=")]
+    there = [
+        part for text in value_of(argv, "-device") for part in text.split(",") if part.startswith("id=")
+    ]
+    for one in bus:
+        assert f"id={one.removesuffix('.0')}" in there or (machine, one) == ("q35", "ide.0")
+
+
+@pytest.mark.parametrize("devices", [(), ("net",), ("disk", "nvme")])
+def test_one_device_and_no_more_carries_the_disk(devices: tuple[str, ...]) -> None:
+    with pytest.raises(AetherError, match="to carry the machine's disk"):
+        MachineSpec("m", FOLDER, disk=FOLDER / "d.raw", devices=devices)
+
+
+def test_devices_on_usb_share_one_controller_that_is_there_before_them() -> None:
+    spec = MachineSpec(
+        "m", FOLDER, disk=FOLDER / "d", devices=("usb-kbd", "usb-storage", "xhci", "usb-tablet")
+    )
+    argv = value_of(words(spec), "-device")
+    places = [number for number, text in enumerate(argv) if text.startswith("qemu-xhci")]
+    assert len(places) == 1
+    assert all(number > places[0] for number, text in enumerate(argv) if text.startswith("usb-"))
+
+
+def test_without_virtio_ports_the_guest_is_spoken_to_on_serial_lines_and_told_so() -> None:
+    argv = words(MachineSpec("m", FOLDER, devices=("vga",)))
+    assert [text for text in value_of(argv, "-device") if "serial" in text] == [
+        "isa-serial,chardev=serial,index=0",
+        "isa-serial,chardev=ready,index=2,irq=5",
+        "isa-serial,chardev=agent,index=1",
+    ]
+    assert f"type=11,value=io.systemd.credential:{SERIAL_CREDENTIAL}=yes" in value_of(argv, "-smbios")
+
+
+def test_with_virtio_ports_no_serial_line_but_the_first_is_there_and_nothing_is_said_of_them() -> None:
+    argv = words(MachineSpec("m", FOLDER, devices=("console",)))
+    assert sum("isa-serial" in text for text in value_of(argv, "-device")) == 1
+    assert sum("virtserialport" in text for text in value_of(argv, "-device")) == 2
+    assert not any(SERIAL_CREDENTIAL in word for word in argv)
+
+
+def test_the_units_of_the_image_look_for_the_credential_that_the_host_gives() -> None:
+    folder = REPOSITORY / "image/files/usr/lib/systemd/system"
+    units = list(folder.glob("aetheros-*-serial.service"))
+    assert len(units) == 2
+    assert all(f"\nConditionCredential={SERIAL_CREDENTIAL}\n" in one.read_text() for one in units)
+
+
+def test_a_tpm_is_a_process_of_its_own_on_an_inherited_socket() -> None:
+    spec = MachineSpec("m", FOLDER, devices=("tpm-crb",))
+    argv = words(spec, replace(CHANNELS, tpm=13))
+    assert "socket,id=tpm,fd=13" in value_of(argv, "-chardev")
+    assert value_of(tpm_argv(FILES, 14), "--ctrl") == ["type=unixio,clientfd=14"]
+    assert "--terminate" in tpm_argv(FILES, 14)
+    by_hand = words(spec, Channels())
+    assert by_hand[:2] == ["sh", "-c"]
+    assert by_hand[2].startswith("swtpm socket")
+    assert by_hand[4] == "qemu-system-x86_64"
+
+
+def test_a_guest_may_go_on_after_a_panic_only_when_it_is_told_to() -> None:
+    assert value_of(words(MachineSpec("m", FOLDER)), "-action") == []
+    assert value_of(words(MachineSpec("m", FOLDER, on_panic="reboot")), "-action") == ["panic=none"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "devices"),
+    [("q35", ("disk", "tpm-crb", "tpm-tis")), ("pc", ("disk", "smbus-ipmi"))],
+)
+def test_devices_that_cannot_be_together_are_a_mistake(
+    machine: MachineType, devices: tuple[str, ...]
+) -> None:
+    found = mistake(machine, devices)
+    assert found is not None
+    assert found[1].startswith(("take", "use"))
 
 
 def test_a_direct_boot_has_no_firmware_and_a_uefi_boot_no_kernel() -> None:
