@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from builder import accel, apt, profile, toolchain
+from builder import accel, apt, cpu_names, profile, toolchain
 from builder.cache import cache_dir
 from builder.errors import AetherError, Mistakes
-from hardware.cpu_level import LEVELS, flags_in, level_of
+from hardware.cpu_level import flags_in, level_of
 
 GB = 1_000_000_000
 # Tools tree 1.6 GB, its packages 0.6 GB, kernel source and build 3 GB, llama.cpp 0.6 GB, images.
@@ -156,7 +156,7 @@ def disk_space(cache: Path) -> Need:
 
 
 def _processor() -> Iterable[Need]:
-    own = level_of(flags_in(Path("/proc/cpuinfo").read_text()))
+    own = flags_in(Path("/proc/cpuinfo").read_text())
     marches = {}
     for name in profile.names():
         try:
@@ -166,18 +166,19 @@ def _processor() -> Iterable[Need]:
     yield against_machines(own, marches)
 
 
-def against_machines(own: str, marches: Mapping[str, str]) -> Need:
-    """Can this processor run what is compiled for the machines? Emulation can in any case."""
-    order = list(LEVELS)
-    beyond = [name for name, march in marches.items() if own not in order[order.index(march) :]]
+def against_machines(own: Iterable[str], marches: Mapping[str, str]) -> Need:
+    """Can this processor, by its flags, run what is compiled for the machines? Emulation can in any case."""
+    have = frozenset(own)
+    level = level_of(have)
+    beyond = [name for name, march in marches.items() if not have.issuperset(cpu_names.flags(march))]
     if beyond:
         return Need(
             "processor",
             "degraded",
-            f"{own or 'no x86-64 level'}: less than {', '.join(beyond)} asks for",
+            f"{level or 'no x86-64 level'}: less than {', '.join(beyond)} asks for",
             "these machines build, and run here only by emulation; their agent does not run natively",
         )
-    return Need("processor", "ok", f"{own}, enough for {', '.join(marches) or 'every machine'}")
+    return Need("processor", "ok", f"{level}, enough for {', '.join(marches) or 'every machine'}")
 
 
 def _kvm() -> Iterable[Need]:

@@ -1,47 +1,58 @@
-"""llama.cpp with its Python bindings, compiled for one level of x86-64: what agentd-model runs on.
+"""llama.cpp with its Python bindings, compiled for one CPU or in variants: what agentd-model runs on.
 
 The source distribution of llama-cpp-python is fetched on the host and checked; llama.cpp's own CMake
 project in it is built in the tools tree, without a network. The result holds what runs: the ctypes
-bindings of the C interface and the four shared libraries. The package's Python classes are left out,
+bindings of the C interface and the shared libraries. The package's Python classes are left out,
 with the numpy, jinja2 and diskcache that they import: the agent uses the C interface.
-Not for: model files (models.py) or where the tree lies in the image (image.py).
+
+With variants the code that computes is there once for each family of CPUs, as llama.cpp's own list has
+them, and the worker loads the one that its machine runs best (agentd/model/processor.py).
+Not for: what a CPU has (cpu_names.py), model files (models.py), or where the tree lies (image.py).
 """
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import network
+from builder import cpu_names, network
 from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.progress import Step, step
 from builder.toolchain import Toolchain
-from hardware import cpu_level
+from builder.yamlfile import nearest
 
 NAME = "llama_cpp_python"
 VERSION = "0.3.36"
 SDIST = f"{NAME}-{VERSION}.tar.gz"
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
-# The instructions of each level beyond plain x86-64 that llama.cpp's CMake options name, with their words
-# in /proc/cpuinfo. GCC's own -march says the same for the code that is not written by hand, and more:
-# what a CPU must have is hardware/cpu_level.py's.
-V2 = {"SSE42": "sse4_2"}
-V3 = {**V2, "AVX": "avx", "AVX2": "avx2", "BMI2": "bmi2", "F16C": "f16c", "FMA": "fma"}
-V4 = {**V3, "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl"}
-LEVELS: dict[str, dict[str, str]] = {"x86-64": {}, "x86-64-v2": V2, "x86-64-v3": V3, "x86-64-v4": V4}
-# Every instruction set that llama.cpp can be told about, so that nothing is left to its defaults.
-INSTRUCTION_SETS = (
-    *("SSE42", "AVX", "AVX_VNNI", "AVX2", "BMI2", "FMA", "F16C"),
-    *("AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16", "AMX_TILE", "AMX_INT8", "AMX_BF16"),
-)
+# Every instruction set that llama.cpp can be told about, so that nothing is left to its defaults, with the
+# words of /proc/cpuinfo for it. GCC's own -march says the same for the code that is not written by hand,
+# and more: what a CPU must have is cpu_names.py's.
+INSTRUCTION_SETS = {
+    "SSE42": "sse4_2",
+    "AVX": "avx",
+    "AVX_VNNI": "avx_vnni",
+    "AVX2": "avx2",
+    "BMI2": "bmi2",
+    "FMA": "fma",
+    "F16C": "f16c",
+    "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl",
+    "AVX512_VBMI": "avx512vbmi",
+    "AVX512_VNNI": "avx512_vnni",
+    "AVX512_BF16": "avx512_bf16",
+    "AMX_TILE": "amx_tile",
+    "AMX_INT8": "amx_int8",
+    "AMX_BF16": "amx_bf16",
+}
 
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -69,6 +80,15 @@ OPTIONS = {
     **{f"GGML_{name}": "OFF" for name in ("BLAS", "CUDA", "HIP", "VULKAN", "OPENCL", "SYCL", "RPC")},
 }
 
+# The CPU's code in modules that are loaded while it runs, one for each family of CPUs.
+VARIANTS = {
+    "GGML_BACKEND_DL": "ON",
+    "GGML_CPU_ALL_VARIANTS": "ON",
+    "CMAKE_MODULE_LINKER_FLAGS": OPTIONS["CMAKE_SHARED_LINKER_FLAGS"],
+    # What each variant was compiled with is read from there.
+    "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
+}
+
 # What of the source distribution is unpacked: the rest is 90 % of it.
 SOURCES = tuple(
     f"{NAME}-{VERSION}/{path}"
@@ -82,6 +102,7 @@ SOURCES = tuple(
     )
 )
 LIBRARIES = ("libggml-base.so.0", "libggml-cpu.so.0", "libggml.so.0", "libllama.so.0")
+MODULE = "libggml-cpu-{}.so"  # of a variant, by its name
 
 # Python 3.10 and later have it themselves; one package less in the image, 15 ms less per start.
 TYPING = ("from typing_extensions import TypeAlias", "from typing import TypeAlias")
@@ -105,17 +126,33 @@ class Wheels:
     record: Mapping[str, Any]
 
 
-def flags(march: str) -> dict[str, str]:
-    """llama.cpp's CMake options for a level of x86-64; every instruction set is said. Raises AetherError."""
-    if march not in LEVELS:
-        raise AetherError(f"no CPU level {march!r}", hint=f"one of {', '.join(LEVELS)}")
-    sets = {f"GGML_{name}": "ON" if name in LEVELS[march] else "OFF" for name in INSTRUCTION_SETS}
-    return {**OPTIONS, **sets, "CMAKE_C_FLAGS": f"-march={march}", "CMAKE_CXX_FLAGS": f"-march={march}"}
+@dataclass(frozen=True)
+class Variant:
+    """llama.cpp's code for one family of CPUs: its options and GCC's, and the CPU flags that it needs."""
+
+    options: tuple[str, ...]
+    compiler: tuple[str, ...]
+    cpu_flags: tuple[str, ...]
+
+
+def flags(march: str, *, variants: bool = False) -> dict[str, str]:
+    """llama.cpp's CMake options for a level or a CPU; every instruction set is said. Raises AetherError.
+
+    With variants these are the options of what they share; llama.cpp adds each one's own.
+    """
+    if march not in cpu_names.NAMES:
+        raise AetherError(f"no CPU {march!r}", hint=nearest(march, cpu_names.NAMES))
+    have = cpu_names.flags(march)
+    on = {name for name, words in INSTRUCTION_SETS.items() if have.issuperset(words.split())}
+    sets = {f"GGML_{name}": "ON" if name in on else "OFF" for name in INSTRUCTION_SETS}
+    compiler = " ".join(cpu_names.options(march))
+    more = VARIANTS if variants else {}
+    return {**OPTIONS, **sets, "CMAKE_C_FLAGS": compiler, "CMAKE_CXX_FLAGS": compiler, **more}
 
 
 def cpu_flags(march: str) -> list[str]:
-    """The words of /proc/cpuinfo that a CPU needs to run what is built for this level."""
-    return sorted(cpu_level.flags_of(march))
+    """The words of /proc/cpuinfo that a CPU needs to run what is built for this level or CPU."""
+    return sorted(cpu_names.flags(march))
 
 
 def fetch() -> Path:
@@ -153,31 +190,38 @@ def fetch() -> Path:
     return product("sdists", f"{NAME}-{VERSION}", make) / SDIST
 
 
-def ensure(toolchain: Toolchain, march: str) -> Wheels:
-    """The built tree for a CPU level, built now (about 4 min, with a warm ccache 20 s) if need be.
+def ensure(toolchain: Toolchain, march: str, *, variants: bool = False) -> Wheels:
+    """The built tree for a level or a CPU, built now (about 4 min, with a warm ccache 20 s) if need be.
 
+    With `variants` it runs on `march` and uses more where a machine has more.
     Raises AetherError, StepFailed.
     """
-    options = flags(march)
+    options = flags(march, variants=variants)
     key = digest(SDIST_SHA256, options, cpu_flags(march), TYPING, INIT, PACKAGES, LIBRARIES, toolchain.key)
-    place = product("wheels", key, lambda folder: _make(toolchain, march, options, folder))
+    place = product("wheels", key, lambda folder: _make(toolchain, march, variants, options, folder))
     return Wheels(place / "tree", json.loads((place / "record.json").read_text()))
 
 
-def _make(toolchain: Toolchain, march: str, options: Mapping[str, str], folder: Path) -> None:
+def _make(
+    toolchain: Toolchain, march: str, variants: bool, options: Mapping[str, str], folder: Path
+) -> None:
     sdist = fetch()
-    with step(f"Build llama.cpp for {march}", f"llama-{march}") as progress:
+    name = f"{march}-variants" if variants else march
+    said = f"{march} and better" if variants else march
+    with step(f"Build llama.cpp for {said}", f"llama-{name}") as progress:
         # Always the same folder: ccache knows the files again, and no path differs between builds.
-        work = cache_dir() / "work" / f"llama-{march}"
-        with lock(work.with_suffix(".lock"), wait=True, busy=f"llama.cpp is being built for {march}"):
+        work = cache_dir() / "work" / f"llama-{name}"
+        with lock(work.with_suffix(".lock"), wait=True, busy=f"llama.cpp is being built for {said}"):
             shutil.rmtree(work, ignore_errors=True)
             source = _unpack(toolchain, sdist, work)
             _compile(toolchain, source, work / "build", options, progress)
-            _lay_tree(toolchain, source, work / "build/bin", folder / "tree/llama_cpp", march)
-            record = _record(source, folder / "tree", march, options)
+            found = _variants(toolchain, work / "build") if variants else {}
+            _lay_tree(toolchain, source, work / "build/bin", folder / "tree/llama_cpp", march, found)
+            record = _record(source, folder / "tree", march, options, found)
             write_atomically(folder / "record.json", json.dumps(record, indent=1) + "\n")
             shutil.rmtree(work)
-        progress.note(f"{record['size'] / 1e6:.1f} MB, llama.cpp {record['llama_cpp']}")
+        many = f", {len(found)} variants" if found else ""
+        progress.note(f"{record['size'] / 1e6:.1f} MB, llama.cpp {record['llama_cpp']}{many}")
 
 
 def _unpack(toolchain: Toolchain, sdist: Path, work: Path) -> Path:
@@ -227,7 +271,32 @@ def _compile(
     )
 
 
-def _lay_tree(toolchain: Toolchain, source: Path, built: Path, package: Path, march: str) -> None:
+def _variants(toolchain: Toolchain, build: Path) -> dict[str, Variant]:
+    """The variants by name, with what they were compiled with; what that asks of a CPU is GCC's own word."""
+    commands = json.loads((build / "compile_commands.json").read_text())
+    found: dict[str, list[str]] = {}
+    for command in commands:
+        if named := re.search(r"/ggml-cpu-(\w+)\.dir/ggml-cpu/ggml-cpu\.c\.o$", command["output"]):
+            found[named[1]] = shlex.split(command["command"])
+    return {name: _variant(toolchain, words) for name, words in found.items()}
+
+
+def _variant(toolchain: Toolchain, words: Sequence[str]) -> Variant:
+    compiler = tuple(dict.fromkeys(word for word in words if word.startswith("-m")))
+    options = tuple(f"GGML_{name}" for name in INSTRUCTION_SETS if f"-DGGML_{name}" in words)
+    macros = toolchain.output(["gcc", *compiler, "-dM", "-E", "-x", "c", "/dev/null"])
+    needs = cpu_names.flags_of_macros(line.split()[1] for line in macros.splitlines())
+    return Variant(options, compiler, tuple(sorted(needs)))
+
+
+def _lay_tree(
+    toolchain: Toolchain,
+    source: Path,
+    built: Path,
+    package: Path,
+    march: str,
+    variants: Mapping[str, Variant],
+) -> None:
     """Fill `package` with the bindings, the stripped libraries and the licences."""
     libraries = package / "lib"
     libraries.mkdir(parents=True)
@@ -239,20 +308,26 @@ def _lay_tree(toolchain: Toolchain, source: Path, built: Path, package: Path, ma
     (package / "__init__.py").write_text(INIT)
     shutil.copy(source / "LICENSE.md", package / "LICENSE.llama-cpp-python")
     shutil.copy(source / "vendor/llama.cpp/LICENSE", package / "LICENSE.llama.cpp")
-    for name in LIBRARIES:
+    modules = [MODULE.format(name) for name in variants]
+    wanted = [*(name for name in LIBRARIES if not modules or name != "libggml-cpu.so.0"), *modules]
+    for name in wanted:
         # By its soname alone: that is what the others ask the loader for.
         shutil.copy((built / name).resolve(strict=True), libraries / name)
     # The bindings look for these two by name.
     for name in ("libggml.so", "libllama.so"):
         (libraries / name).symlink_to(f"{name}.0")
     toolchain.output(
-        ["strip", "--strip-unneeded", *(libraries / name for name in LIBRARIES)], writable=[package]
+        ["strip", "--strip-unneeded", *(libraries / name for name in wanted)], writable=[package]
     )
-    needs = {"march": march, "cpu_flags": cpu_flags(march)}
+    needs: dict[str, Any] = {"march": march, "cpu_flags": cpu_flags(march)}
+    if variants:
+        needs["variants"] = {name: one.cpu_flags for name, one in variants.items()}
     write_atomically(package / "build.json", json.dumps(needs) + "\n")
 
 
-def _record(source: Path, tree: Path, march: str, options: Mapping[str, str]) -> dict[str, Any]:
+def _record(
+    source: Path, tree: Path, march: str, options: Mapping[str, str], variants: Mapping[str, Variant]
+) -> dict[str, Any]:
     """What was built from what, with which options, and how large it is in bytes."""
     found = re.search(r"ggml-org/llama\.cpp@([0-9a-f]+)", (source / "CHANGELOG.md").read_text())
     sizes = {
@@ -266,6 +341,7 @@ def _record(source: Path, tree: Path, march: str, options: Mapping[str, str]) ->
         "llama_cpp": found[1] if found else "unknown",
         "march": march,
         "options": dict(options),
+        **({"variants": {name: asdict(one) for name, one in variants.items()}} if variants else {}),
         "packages": list(PACKAGES),
         "size": sum(sizes.values()),
         "files": sizes,

@@ -11,6 +11,7 @@ from builder import apt, doctor, toolchain
 from builder.accel import Accel
 from builder.doctor import Need
 from builder.errors import AetherError
+from hardware.cpu_level import flags_of
 
 
 def test_this_host_can_build() -> None:
@@ -49,11 +50,12 @@ def test_builds_are_made_on_debian_12_and_13(release: dict[str, str], machine: s
 
 
 def test_a_machine_beyond_this_processor_is_degraded_and_named() -> None:
-    need = doctor.against_machines("x86-64-v2", {"old": "x86-64", "new": "x86-64-v3", "same": "x86-64-v2"})
-    assert (need.state, need.detail) == ("degraded", "x86-64-v2: less than new asks for")
+    marches = {"old": "x86-64", "new": "x86-64-v3", "same": "x86-64-v2", "named": "znver4"}
+    need = doctor.against_machines(flags_of("x86-64-v2"), marches)
+    assert (need.state, need.detail) == ("degraded", "x86-64-v2: less than new, named asks for")
     assert "emulation" in need.hint
-    assert doctor.against_machines("x86-64-v4", {"new": "x86-64-v3"}).state == "ok"
-    assert doctor.against_machines("", {"old": "x86-64"}).state == "degraded"
+    assert doctor.against_machines(flags_of("x86-64-v4"), {"new": "skylake"}).state == "ok"
+    assert doctor.against_machines((), {"old": "x86-64"}).state == "degraded"
 
 
 def test_a_kvm_that_opens_and_runs_no_guest_is_degraded() -> None:

@@ -1,0 +1,149 @@
+"""What `cpu.march` may be, and the CPU flags that code compiled for it needs.
+
+The levels of x86-64 are hardware/cpu_level.py's; the CPUs are named as GCC 14 names them (GCC's manual,
+"x86 Options"), and what each has is what GCC takes it to have: the macros that it predefines for the
+name, put into the words of /proc/cpuinfo. A native test compares this table with the tools tree's GCC.
+Not for: llama.cpp's own options (wheels.py) or which of its variants a machine runs (agentd).
+"""
+
+from collections.abc import Iterable
+
+from hardware.cpu_level import LEVELS, flags_of
+
+# A level and what the CPUs have beyond it, as far as a compiler uses it of its own accord or llama.cpp asks.
+NAMED = {
+    "k8 opteron athlon64 athlon-fx": "x86-64 3dnow 3dnowext",
+    "k8-sse3 opteron-sse3 athlon64-sse3": "x86-64 3dnow 3dnowext pni",
+    "amdfam10 barcelona": "x86-64 3dnow 3dnowext abm cx16 lahf_lm pni popcnt sse4a",
+    "btver1": "x86-64 abm cx16 lahf_lm pni popcnt sse4a ssse3 xsave",
+    "btver2": "x86-64-v2 abm avx bmi1 f16c movbe sse4a xsave",
+    "bdver1": "x86-64-v2 abm avx fma4 sse4a xop xsave",
+    "bdver2 bdver3": "x86-64-v2 abm avx bmi1 f16c fma fma4 sse4a tbm xop xsave",
+    "bdver4": "x86-64-v3 fma4 sse4a tbm xop",
+    "znver1 znver2 znver3": "x86-64-v3 sse4a",
+    "znver4": "x86-64-v4 avx512_bf16 avx512_bitalg avx512_vbmi2 avx512_vnni avx512_vpopcntdq avx512ifma"
+    " avx512vbmi gfni sse4a",
+    "znver5": "x86-64-v4 avx512_bf16 avx512_bitalg avx512_vbmi2 avx512_vnni avx512_vpopcntdq avx512ifma"
+    " avx512vbmi avx_vnni gfni sse4a",
+    "nocona": "x86-64 cx16 pni",
+    "core2": "x86-64 cx16 lahf_lm pni ssse3",
+    "nehalem corei7 westmere": "x86-64-v2",
+    "sandybridge corei7-avx": "x86-64-v2 avx xsave",
+    "ivybridge core-avx-i": "x86-64-v2 avx f16c xsave",
+    "haswell core-avx2 broadwell skylake": "x86-64-v3",
+    "alderlake raptorlake meteorlake arrowlake arrowlake-s lunarlake pantherlake": "x86-64-v3 avx_vnni gfni",
+    "skylake-avx512": "x86-64-v4",
+    "cascadelake": "x86-64-v4 avx512_vnni",
+    "cooperlake": "x86-64-v4 avx512_bf16 avx512_vnni",
+    "cannonlake": "x86-64-v4 avx512ifma avx512vbmi",
+    "icelake-client icelake-server rocketlake tigerlake": "x86-64-v4 avx512_bitalg avx512_vbmi2 avx512_vnni"
+    " avx512_vpopcntdq avx512ifma avx512vbmi gfni",
+    "sapphirerapids emeraldrapids graniterapids graniterapids-d": "x86-64-v4 amx_bf16 amx_int8 amx_tile"
+    " avx512_bf16 avx512_bitalg avx512_fp16 avx512_vbmi2 avx512_vnni avx512_vpopcntdq avx512ifma"
+    " avx512vbmi avx_vnni gfni",
+    "knl": "x86-64-v3 avx512cd avx512er avx512f avx512pf",
+    "knm": "x86-64-v3 avx512_4fmaps avx512_4vnniw avx512_vpopcntdq avx512cd avx512er avx512f avx512pf",
+    "bonnell atom": "x86-64 cx16 lahf_lm movbe pni ssse3",
+    "silvermont slm": "x86-64-v2 movbe",
+    "goldmont goldmont-plus": "x86-64-v2 movbe xsave",
+    "tremont": "x86-64-v2 gfni movbe xsave",
+    "gracemont sierraforest grandridge clearwaterforest": "x86-64-v3 avx_vnni gfni",
+    "eden-x2": "x86-64 lahf_lm pni",
+    "nano nano-1000 nano-2000": "x86-64 lahf_lm pni ssse3",
+    "nano-3000 nano-x2 eden-x4 nano-x4": "x86-64 lahf_lm pni sse4_1 ssse3",
+    "lujiazui": "x86-64-v2 abm bmi1 bmi2 movbe xsave",
+    "yongfeng": "x86-64-v3",
+}
+
+# What GCC predefines for an instruction set, and what Linux calls it (arch/x86/include/asm/cpufeatures.h).
+WORDS = {
+    "__3dNOW__": "3dnow",
+    "__3dNOW_A__": "3dnowext",
+    "__ABM__": "abm",
+    "__AMX_BF16__": "amx_bf16",
+    "__AMX_INT8__": "amx_int8",
+    "__AMX_TILE__": "amx_tile",
+    "__AVX2__": "avx2",
+    "__AVX5124FMAPS__": "avx512_4fmaps",
+    "__AVX5124VNNIW__": "avx512_4vnniw",
+    "__AVX512BF16__": "avx512_bf16",
+    "__AVX512BITALG__": "avx512_bitalg",
+    "__AVX512BW__": "avx512bw",
+    "__AVX512CD__": "avx512cd",
+    "__AVX512DQ__": "avx512dq",
+    "__AVX512ER__": "avx512er",
+    "__AVX512FP16__": "avx512_fp16",
+    "__AVX512F__": "avx512f",
+    "__AVX512IFMA__": "avx512ifma",
+    "__AVX512PF__": "avx512pf",
+    "__AVX512VBMI2__": "avx512_vbmi2",
+    "__AVX512VBMI__": "avx512vbmi",
+    "__AVX512VL__": "avx512vl",
+    "__AVX512VNNI__": "avx512_vnni",
+    "__AVX512VPOPCNTDQ__": "avx512_vpopcntdq",
+    "__AVXVNNI__": "avx_vnni",
+    "__AVX__": "avx",
+    "__BMI2__": "bmi2",
+    "__BMI__": "bmi1",
+    "__CRC32__": "sse4_2",
+    "__F16C__": "f16c",
+    "__FMA4__": "fma4",
+    "__FMA__": "fma",
+    "__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16": "cx16",
+    "__GFNI__": "gfni",
+    "__LAHF_SAHF__": "lahf_lm",
+    "__LZCNT__": "abm",
+    "__MOVBE__": "movbe",
+    "__POPCNT__": "popcnt",
+    "__SSE3__": "pni",
+    "__SSE4A__": "sse4a",
+    "__SSE4_1__": "sse4_1",
+    "__SSE4_2__": "sse4_2",
+    "__SSSE3__": "ssse3",
+    "__TBM__": "tbm",
+    "__XOP__": "xop",
+    "__XSAVE__": "xsave",
+}
+
+# Of these Linux 6.12 has no word, so a machine could not tell whether it has them: they are not used.
+UNNAMED = {
+    "__AVXIFMA__": "avxifma",
+    "__AVXNECONVERT__": "avxneconvert",
+    "__AVXVNNIINT16__": "avxvnniint16",
+    "__AVXVNNIINT8__": "avxvnniint8",
+    "__CMPCCXADD__": "cmpccxadd",
+    "__PREFETCHWT1__": "prefetchwt1",
+}
+
+# Used only where a program names them, and llama.cpp names none: firmware and hypervisors hide some of
+# them, and a CPU must not be refused for that.
+ON_REQUEST = (
+    "ADX AES AMX_COMPLEX AMX_FP16 AVX512VP2INTERSECT CLDEMOTE CLFLUSHOPT CLWB CLZERO ENQCMD FSGSBASE HRESET"
+    " KL LWP MOVDIR64B MOVDIRI MWAITX PCLMUL PCONFIG PKU PREFETCHI PRFCHW PTWRITE RDPID RDRND RDSEED"
+    " SERIALIZE SGX SHA SHA512 SM3 SM4 TSXLDTRK UINTR USER_MSR VAES VPCLMULQDQ WAITPKG WBNOINVD WIDEKL"
+    " XSAVEC XSAVEOPT XSAVES"
+)
+
+_CPUS = {name: words.split() for names, words in NAMED.items() for name in names.split()}
+NAMES = (*LEVELS, *_CPUS)
+
+
+def flags(march: str) -> frozenset[str]:
+    """The words of /proc/cpuinfo that code for a level or a CPU needs; KeyError if GCC has no such name."""
+    if march in LEVELS:
+        return flags_of(march)
+    level, *more = _CPUS[march]
+    return flags_of(level).union(more)
+
+
+def options(march: str) -> list[str]:
+    """GCC's options that compile for a level or a CPU what its `flags` allow. KeyError as above."""
+    if march in LEVELS:
+        return [f"-march={march}"]
+    _CPUS[march]  # one that GCC knows
+    return [f"-march={march}", *(f"-mno-{name}" for name in UNNAMED.values())]
+
+
+def flags_of_macros(macros: Iterable[str]) -> frozenset[str]:
+    """The words of /proc/cpuinfo that code needs for which GCC predefines these macros."""
+    return flags_of("x86-64").union(WORDS[macro] for macro in macros if macro in WORDS)
