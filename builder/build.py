@@ -106,7 +106,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         record["kernel" if own is None else "fallback"] = {"package": stock}
     stock_line = [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
     own_line = [*words, *machine.kernel.command_line]
-    built_wheels = wheels.ensure(tools, machine.cpu.march)
+    built_wheels = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants)
     card = machine.chat_model
     given = ImageInput(
         machine=machine.name,

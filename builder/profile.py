@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from builder import catalogue
+from builder import catalogue, cpu_names
 from builder.errors import AetherError, Mistake, Mistakes
 from builder.kconfig import FRAGMENTS, known_fragments
 from builder.layers import stack
 from builder.qemu_devices import DEVICES, MachineType, mistake
 from builder.yamlfile import Document, Place, Written, check, nearest, wrong
+from hardware.cpu_level import LEVELS
 
 REPOSITORY = Path(__file__).parent.parent
 NAME = r"[a-z0-9][a-z0-9._-]*"
@@ -90,6 +91,18 @@ def _is_driver(name: str) -> str:
     return name
 
 
+def _is_march(name: str) -> str:
+    if name == "native":
+        raise wrong(
+            "'native' would be the computer that builds", "name the machine's level, such as x86-64-v3"
+        )
+    if name not in cpu_names.NAMES:
+        otherwise = f"{', '.join(LEVELS)}, or a CPU as GCC names it: skylake, znver4"
+        raise wrong(f"unknown CPU '{name}'", nearest(name, cpu_names.NAMES, otherwise))
+    return name
+
+
+March = Annotated[str, AfterValidator(_is_march)]
 Driver = Annotated[str, AfterValidator(_is_driver)]
 Fragment = Annotated[str, AfterValidator(_is_fragment)]
 Symbol = Annotated[str, AfterValidator(_is_symbol)]
@@ -100,8 +113,12 @@ Word = Annotated[str, AfterValidator(_is_word)]
 class Cpu(Written):
     """The processor that the kernel, llama.cpp and everything else is compiled for."""
 
-    march: Literal["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"] = Field(
-        description="x86-64 level of the instructions that may be used"
+    march: March = Field(
+        description="instructions that may be used: `x86-64`, `x86-64-v2`, `-v3`, `-v4`, or a CPU's GCC name"
+    )
+    variants: bool = Field(
+        default=False,
+        description="llama.cpp also for better CPUs than `march`; the best that runs is taken",
     )
     threads: Annotated[int, Field(ge=1, le=8192)] = Field(description="processors that Linux sees")
 

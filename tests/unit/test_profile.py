@@ -164,6 +164,29 @@ def test_symbols_of_the_profile_keep_their_form_reason_and_place(machines: Path)
     assert {s.path for s in profile.load("sym").settings} == {path}
 
 
+@pytest.mark.parametrize(
+    ("march", "mistake"),
+    [
+        ("znver44", "unknown CPU 'znver44' (hint: did you mean 'znver4'?)"),
+        ("X86-64-V3", "unknown CPU 'X86-64-V3' (hint: did you mean 'x86-64-v3'?)"),
+        (
+            "m68k",
+            "unknown CPU 'm68k' (hint: x86-64, x86-64-v2, x86-64-v3, x86-64-v4, or a CPU as GCC names it:"
+            " skylake, znver4)",
+        ),
+        (
+            "native",
+            "'native' would be the computer that builds (hint: name the machine's level, such as x86-64-v3)",
+        ),
+    ],
+)
+def test_a_cpu_that_gcc_does_not_know_is_refused_with_the_nearest(
+    machines: Path, march: str, mistake: str
+) -> None:
+    write(machines, "odd", f"name: odd\nextends: qemu-x86_64\ncpu: {{march: {march}}}\n")
+    assert mistakes("odd") == [f"odd.yaml:3: cpu.march: {mistake}"]
+
+
 def test_all_mistakes_of_all_layers_are_told_at_once_with_line_and_hint(machines: Path) -> None:
     write(machines, "base-box", "name: base-box\narch: arm\ncpu: {march: x86-64-v3}\nmemory: 2G\n")
     write(
@@ -191,7 +214,7 @@ qemu: {devices: [disk, baloon]}
     assert mistakes("bad") == [
         "bad.yaml:1: name: 'badd' is not the file's name, 'bad' (hint: write name: bad, or rename the file)",
         "bad.yaml:3: cpu.threads: expected a whole number, found '8' (hint: write it without quotes)",
-        "bad.yaml:3: unknown key 'frob' in cpu (hint: known: march, threads)",
+        "bad.yaml:3: unknown key 'frob' in cpu (hint: known: march, threads, variants)",
         "bad.yaml:4: memory: '2 G' is not a size (hint: a whole number with M or G: 512M, 2G)",
         "bad.yaml:6: unknown key 'fragmnets' in kernel (hint: did you mean 'fragments'?)",
         "bad.yaml:7: kernel.fragments: unknown fragment 'vritio' (hint: did you mean 'virtio'?)",
