@@ -147,6 +147,28 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     _virtual_machine(parser)
 
 
+def _disks(prefix: str, **_: Any) -> list[str]:
+    """Disks and, where the person began to write one, files."""
+    from argcomplete.completers import FilesCompleter
+
+    names = (path.name for path in Path("/sys/block").glob("*"))
+    disks = [f"/dev/{name}" for name in names if re.match(r"sd|nvme|mmcblk|vd|xvd", name)]
+    return [*disks, *(FilesCompleter()(prefix) if prefix and not prefix.startswith("/dev") else ())]
+
+
+def _flash(parser: argparse.ArgumentParser) -> None:
+    _machine(parser)
+    target = parser.add_argument(
+        "disk",
+        metavar="DISK",
+        nargs="?",
+        help="such as /dev/sdX, or a plain file; without it: the disks here",
+    )
+    target.completer = _disks  # type: ignore[attr-defined]
+    parser.add_argument("--yes", action="store_true", help="do not ask: everything on the disk is lost")
+    _json(parser)
+
+
 def _agentd(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
     parser.add_argument("--state", metavar="DIR", type=Path, required=True, help="folder of its memory")
@@ -198,6 +220,15 @@ COMMANDS = {
         commands.ask,
         "boot a machine headless, ask once, print the answer, power off",
         "Only the answer goes to standard output; the exit status tells whether there was one.",
+    ),
+    "flash": (
+        _flash,
+        commands.flash,
+        "write a machine's image to a disk, and read it back",
+        "Builds the machine first if need be. Without DISK it lists the disks and says which may be\n"
+        "written. Everything on the disk is lost: its model has to be typed, or --yes given. A disk that\n"
+        "is in use, or that this host runs from, is refused. Interrupted, it leaves a disk without a\n"
+        "partition table, never half a system that looks whole.",
     ),
     "agentd": (
         _agentd,

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -203,6 +204,29 @@ def _options(given: argparse.Namespace) -> "Options":
     )
 
 
+def flash(given: argparse.Namespace) -> int:
+    """Write the machine to a disk; without one, the disks there are."""
+    from builder import flash, flash_disks, profile
+
+    if given.disk is None:
+        profile.load(given.machine)
+        disks = flash_disks.candidates(flash_disks.read_facts())
+        mistake = flash.not_named(disks, given.machine)
+        print("\n".join(mistake.lines()), file=sys.stderr)
+        if given.json:
+            told = {"error": mistake.message, "hint": mistake.hint, "status": mistake.exit_status}
+            print_json({"disks": [asdict(disk) for disk in disks], **told})
+        else:
+            print_table(flash.listed(disks))
+        return mistake.exit_status
+    done = flash.flash(given.machine, Path(given.disk), yes=given.yes)
+    if given.json:
+        print_json(asdict(done))
+    else:
+        print("\n".join(flash.report(done)))
+    return 0
+
+
 def agentd(given: argparse.Namespace) -> int:
     """Run the machine's agent on this host."""
     from builder import models, native, profile, toolchain, wheels
@@ -212,7 +236,7 @@ def agentd(given: argparse.Namespace) -> int:
     wheels.fetch()
     card = machine.chat_model
     model = models.ensure(card)
-    tree = wheels.ensure(tools, machine.cpu.march).tree
+    tree = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants).tree
     words = ["--context", str(machine.agent.context), *given.extra]
     return native.run_agentd(tools, tree, model.path, given.state.absolute(), words, name=card.name)
 
