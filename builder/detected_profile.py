@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder import driver_choice, driver_database, driver_rules, drivers, kconfig, kconfig_proof
+from builder import (
+    detected_qemu,
+    driver_choice,
+    driver_database,
+    driver_rules,
+    drivers,
+    kconfig,
+    kconfig_proof,
+)
 from builder.build import wanted as decided_by
 from builder.driver_choice import KINDS, Verdict
 from builder.driver_database import Database
@@ -99,6 +107,8 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
     verdicts = [_without(one, refused) for one in verdicts]
     extra = [one for one in extra if one not in refused]
     text = _text(name, report, base, verdicts, extra, settings, resolution)
+    on = {symbol for symbol, value in configuration.values.items() if value == "y"}
+    text += "\n".join([*detected_qemu.section(report, detected_qemu.driven(database, on)), ""])
     return Detected(name, text, tuple(verdicts), settings, resolution, configuration)
 
 
