@@ -47,6 +47,7 @@ class MachineSpec:
     disk: Path | None = None
     firmware: Literal["uefi", "direct"] = "uefi"
     kernel: Path | None = None
+    initrd: Path | None = None
     command_line: str = ""
     memory: int = 2 << 30  # bytes
     cpus: int = 2
@@ -231,6 +232,8 @@ def firmware_words(spec: MachineSpec, files: Files) -> list[str]:
     else:
         line = " ".join([spec.command_line, *spec.extra_kernel_words])
         words += ["-kernel", str(spec.kernel), "-append", line]
+        if spec.initrd is not None:
+            words += ["-initrd", str(spec.initrd)]
     return words
 
 
@@ -241,7 +244,7 @@ def vsock_cid(spec: MachineSpec) -> int:
 
 def visible_files(spec: MachineSpec, files: Files) -> tuple[list[Path], list[Path], list[Path]]:
     """What QEMU may read, may write, and the devices it may open; everything else is hidden from it."""
-    readable = [spec.kernel] if spec.firmware == "direct" and spec.kernel else []
+    readable = [path for path in (spec.kernel, spec.initrd) if spec.firmware == "direct" and path]
     writable = [files.serial_log.parent]
     writable += [path for path in (spec.disk, spec.write_log) if path is not None]
     named = (Path(text) for word in spec.extra for text in re.findall(r"(?:^|[=,])(/[^,]+)", word))

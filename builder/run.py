@@ -35,6 +35,7 @@ class Options:
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     network: bool = False  # the host's network by NAT; otherwise nothing leaves the machine
     extra: Sequence[str] = ()  # more words for QEMU; files by absolute path
+    gate: bool = True  # the kernel's hardening is checked before it is compiled
 
 
 def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> MachineSpec:
@@ -46,6 +47,7 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
         disk=disk,
         firmware="direct" if options.direct else built.machine.firmware,
         kernel=built.kernel,
+        initrd=built.initrd,
         command_line=built.command_line,
         memory=memory_bytes(options.memory or qemu.memory),
         cpus=qemu.cpus,
@@ -64,7 +66,7 @@ def prepared(name: str, options: Options) -> tuple[BuiltImage, MachineSpec]:
     """The machine, built, and its own disk, up to date with the newest image."""
     if options.memory:
         memory_bytes(options.memory)  # a mistake in it is told before anything is built
-    built = build(name)
+    built = build(name, gate=options.gate)
     home = vmdisk.state_dir(built.machine.name)
     size = memory_bytes(built.machine.qemu.disk)
     disk = vmdisk.prepare(built.image, built.layout, home, size, new=options.new_disk)
