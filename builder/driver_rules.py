@@ -65,6 +65,14 @@ class Core(Written):
     reason: str
 
 
+class Provider(Written):
+    """What brings along a symbol that drivers depend on and nobody can ask for, if nothing else does."""
+
+    symbol: str
+    take: str = Field(description="a symbol that selects it")
+    reason: str
+
+
 class MachineRule(Written):
     """What the machine as a whole wants."""
 
@@ -82,6 +90,7 @@ class Rules(Written):
     prefer: tuple[Preference, ...]
     needless: tuple[Needless, ...]
     core: tuple[Core, ...]
+    providers: tuple[Provider, ...] = ()
     machines: tuple[MachineRule, ...]
 
 

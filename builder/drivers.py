@@ -70,7 +70,7 @@ def wanted(
     off = {
         one.symbol: f"{one.file.name}:{one.line}: {one.reason}" for one in last.values() if one.value == "n"
     }
-    needs = Needs(symbols, off)
+    needs = Needs(symbols, off, {one.symbol: one.take for one in book.rules.providers})
     found: dict[str, Wanted] = {}
     mistakes: list[Mistake] = []
     modules: list[Module] = []
@@ -86,7 +86,8 @@ def wanted(
         except Impossible:
             waiting.append((module, named))
     left, packages = _companions(book, modules, needs, found)
-    # What cannot be asked for may have come with another driver, or with a companion.
+    # What cannot be asked for may have come with another driver, or with a companion; if not, it is taken.
+    needs.takes_any = True
     for module, named in waiting:
         try:
             _build_in(module, named, needs, found)
@@ -116,9 +117,14 @@ def complete(
     symbols = kconfig.configure(tools, tree, below).symbols
     resolution = wanted(names, driver_database.ensure(tools, tree), symbols, below)
     kconfig_proof.raise_mistakes(resolution.mistakes)
+    return between(below, resolution.wanted)
+
+
+def between(below: Sequence[Wanted], more: Sequence[Wanted]) -> list[Wanted]:
+    """More layers above the fragments and below the profile's own `kernel.config`, which stays last."""
     fragments = [one for one in below if one.layer != kconfig.USER_LAYER]
     own = [one for one in below if one.layer == kconfig.USER_LAYER]
-    return [*fragments, *resolution.wanted, *own]
+    return [*fragments, *more, *own]
 
 
 def _unknown(named: Named, database: Database) -> Mistake:

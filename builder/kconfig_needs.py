@@ -28,16 +28,28 @@ class Impossible(Exception):
 
 
 class Needs:
-    """The symbols that are on, growing with each `add`; `off` are those that must stay off, and why."""
+    """The symbols that are on, growing with each `add`; `off` are those that must stay off, and why.
 
-    def __init__(self, symbols: Mapping[str, Symbol], off: Mapping[str, str]) -> None:
+    `takes_any`: a dependency that nobody can ask for comes with any one of several that select it. They
+    are other drivers, so it is wanted only where nothing else that is chosen brings the dependency along.
+    `providers` then name the one that is taken.
+    """
+
+    def __init__(
+        self,
+        symbols: Mapping[str, Symbol],
+        off: Mapping[str, str],
+        providers: Mapping[str, str] | None = None,
+    ) -> None:
         self.symbols = symbols
         self.off = off
+        self.providers = providers or {}
+        self.takes_any = False
         self.on = {name for name, symbol in symbols.items() if symbol.value == "y"}
         self._selects: dict[str, list[tuple[str, str]]] = {}
         for name, symbol in symbols.items():
             for operand in symbol.selected_by:
-                first, *rest = split(_bare(operand.text), "&&")
+                first, *rest = split(bare(operand.text), "&&")
                 self._selects.setdefault(first, []).append((name, " && ".join(rest)))
 
     def add(self, symbol: str) -> list[Addition]:
@@ -79,22 +91,20 @@ class _Trial:
         if reason := self.needs.off.get(name):
             raise Impossible(f"{name} is off on purpose: {reason}")
         self.busy = (*self.busy, name)
-        if not symbol.prompts and symbol.selected_by:
-            self._select(symbol, by)
-        if self.is_on(name):
+        if not symbol.prompts:
+            self._come_by_itself(symbol, by)
             self.busy = self.busy[:-1]
             return
         for operand in symbol.depends:
             self.satisfy(operand.text, name)
         # A prompt is seen under more conditions than the symbol depends on: those of the menus around it.
         visible = [[operand.text for operand in prompt.visible] for prompt in symbol.prompts]
-        if not self._comes_by_itself(symbol, visible):
+        if not self._is_default(symbol, visible):
             self._any_of(visible, name)
         self.busy = self.busy[:-1]
-        # One without prompt and selects has a default, which comes with its dependencies.
         self._turn_on(name, by)
 
-    def _comes_by_itself(self, symbol: Symbol, visible: list[list[str]]) -> bool:
+    def _is_default(self, symbol: Symbol, visible: list[list[str]]) -> bool:
         """Whether nobody is asked for a symbol and its default is y: a prompt with an unmet condition."""
         on = self.needs.on | self.on
         if any(all(_true(text, on) for text in way) for way in visible):
@@ -116,22 +126,45 @@ class _Trial:
                 if not condition or _true(condition, self.needs.on | self.on):
                     waiting.append(selected)
 
-    def _select(self, symbol: Symbol, by: str) -> None:
-        """A symbol without a prompt comes with one that selects it.
+    def _come_by_itself(self, symbol: Symbol, by: str) -> None:
+        """Bring on a symbol without a prompt: by one that selects it, or by its default.
 
-        Of several, none is taken for a mere dependency: they are other drivers. For what was asked for
+        Of several that select it, none is taken for a mere dependency (see Needs). For what was asked for
         itself (a driver whose models have a prompt each) it is the one that adds least.
         """
-        selectors = {split(_bare(operand.text), "&&")[0] for operand in symbol.selected_by}
-        ways = [[one] for one in sorted(selectors) if one != by]
-        if not ways or (by and len(ways) > 1):
+        selecting = [self._way(one.text) for one in symbol.selected_by]
+        names = sorted({way[-1] for way in selecting} - {by})
+        selecting = [way for way in selecting if way[-1] in names and not self._is_dead(way[-1])]
+        by_default = [
+            [*split(bare(condition), "&&"), value] if condition else [value]
+            for value, condition in symbol.defaults
+            if value != "n"
+        ]
+        by_default = [["y" if text == "m" else text for text in way] for way in by_default]
+        if by and len({way[-1] for way in selecting}) > 1:
+            preferred = self.needs.providers.get(symbol.name)
+            selecting = [way for way in selecting if way[-1] == preferred] or selecting
+            if not self.needs.takes_any:
+                selecting = []
+        if not selecting and not by_default:
             raise Impossible(
-                f"{symbol.name} cannot be asked for, it comes with "
-                + (", ".join(way[0] for way in ways[:4]) or "nothing")
+                f"{symbol.name} cannot be asked for, it comes with {', '.join(names[:4]) or 'nothing'}"
             )
-        self._any_of(ways, symbol.name)
+        self._any_of([*by_default, *selecting], symbol.name)
         if not self.is_on(symbol.name):
-            raise Impossible(f"{symbol.name} did not come with any of those that select it")
+            self._turn_on(symbol.name, by)
+
+    def _way(self, selector: str) -> list[str]:
+        """What must hold so that a selector counts: `A && B && C` is A, which selects if B and C do."""
+        first, *conditions = split(bare(selector), "&&")
+        return [*conditions, first]
+
+    def _is_dead(self, name: str) -> bool:
+        """Whether nothing in this tree can put a symbol on: it is another processor's."""
+        symbol = self.needs.symbols.get(name)
+        return symbol is None or not (
+            symbol.prompts or symbol.selected_by or symbol.defaults or self.is_on(name)
+        )
 
     def _any_of(self, ways: list[list[str]], by: str) -> None:
         """Satisfy all the expressions of one way: that which adds least."""
@@ -155,7 +188,7 @@ class _Trial:
 
     def satisfy(self, text: str, by: str) -> None:
         """Make an expression true by putting symbols on; raises Impossible."""
-        text = _bare(text)
+        text = bare(text)
         if _true(text, self.needs.on | self.on):
             return
         if len(ways := split(text, "||")) > 1:
@@ -183,7 +216,7 @@ def split(text: str, operator: str) -> list[str]:
     return [*found, text[start:].strip()]
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """An expression without brackets around the whole of it."""
     text = text.strip()
     while text.startswith("(") and text.endswith(")") and _closes_at_end(text):
@@ -202,7 +235,7 @@ def _closes_at_end(text: str) -> bool:
 
 def _true(text: str, on: set[str]) -> bool:
     """The value of an expression where every symbol is y or n, as it is in a kernel without modules."""
-    text = _bare(text)
+    text = bare(text)
     if len(ways := split(text, "||")) > 1:
         return any(_true(way, on) for way in ways)
     if len(parts := split(text, "&&")) > 1:
