@@ -93,11 +93,12 @@ def status(found: dict[str, Any]) -> None:
     """Print what the machine and its agent are."""
     model = found["model"]
     context = f", context {model['context']} tokens" if model.get("context") else ""
+    built_for = f", llama.cpp for {model['built_for']}" if model.get("built_for") else ""
     detail = f" ({model['detail']})" if model["detail"] and model["state"] != "ready" else ""
     rows = [
         ("machine", found["machine"]),
         ("agentd", f"{found['version']}, since {found['started']}"),
-        ("model", f"{model['name'] or '?'}: {model['state']}{detail}{context}"),
+        ("model", f"{model['name'] or '?'}: {model['state']}{detail}{context}{built_for}"),
         ("memory", found.get("problem") or f"{found['sessions']} sessions, {found['turns']} turns"),
     ]
     manifest = found.get("manifest")

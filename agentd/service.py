@@ -122,6 +122,8 @@ class AgentMethods:
         }
         if model.context is not None:
             out["model"]["context"] = model.context
+        if model.built_for:
+            out["model"]["built_for"] = model.built_for
         if problem is not None:
             out["problem"] = problem
         if manifest is not None:

@@ -35,6 +35,7 @@ class WorkerStatus:
     detail: str
     name: str = ""
     context: int | None = None
+    built_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class ModelWorker:
         try:
             with calling(self.path, INTERFACE, seconds, watch) as model:
                 reply = model.Status()
-            return WorkerStatus(reply["state"], reply["detail"], reply["name"], reply["context"] or None)
+            named = ("state", "detail", "name", "built_for")
+            return WorkerStatus(context=reply["context"] or None, **{name: reply[name] for name in named})
         except TimeoutError:
             return WorkerStatus("unavailable", f"the model worker has not answered for {seconds:.0f} s")
         except OSError:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agentd import log
-from agentd.model.llama import RUN_NATIVELY, Llama, ModelError, Piece, Sampling, Stopped, check_file
+from agentd.model.errors import ModelError
+from agentd.model.llama import RUN_NATIVELY, Llama, Piece, Sampling, Stopped, check_file
 from agentd.model.messages import Message
 from agentd.model.utf8 import Assembler
 
@@ -43,13 +44,14 @@ class NotReady(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """What the worker says of its model; `state` as in io.aetheros.Model, `context` in tokens."""
+    """What the worker says of its model, as io.aetheros.Model has it; `context` in tokens."""
 
     state: str
     detail: str
     name: str
     context: int
     threads: int
+    built_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,13 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that can answer, its chat template, and what a person should know about it."""
+    """A model that can answer, its chat template, what a person should know about it, and for which CPU
+    llama.cpp was built."""
 
     model: Model
     template: "ChatTemplate"
     detail: str
+    built_for: str = ""
 
 
 # Tokens, where nobody says: keys and values cost memory for each (22 kB with the 135M model).
@@ -152,7 +156,9 @@ def load(path: Path, *, size: int | None, context: int, threads: int, template: 
         notes.append("no chat template in the file, ChatML is used")
     if context > model.trained:
         notes.append(f"context cut to the {model.trained} tokens it was trained with")
-    return Loaded(model, chat, "; ".join(notes))
+    if model.built_for:
+        notes.append(f"llama.cpp for {model.built_for}")
+    return Loaded(model, chat, "; ".join(notes), model.built_for)
 
 
 class Engine:
@@ -244,18 +250,18 @@ class Engine:
             job.tell(last)
 
     def _load(self) -> bool:
-        state, detail, context = "ready", "", 0
+        state, detail, context, built_for = "ready", "", 0, ""
         loaded: Loaded | None = None
         try:
             loaded = self._loader()
-            detail, context = loaded.detail, loaded.model.context
+            detail, context, built_for = loaded.detail, loaded.model.context, loaded.built_for
         except ModelError as error:
             state, detail = error.state, error.detail
         except Exception as error:
             state, detail = "unavailable", f"loading the model failed: {type(error).__name__}: {error}"
         with self._changed:
             old = self._status
-            self._status = Status(state, detail, old.name, context, old.threads)
+            self._status = Status(state, detail, old.name, context, old.threads, built_for)
             self._loaded = loaded
             self._changed.notify_all()
         (log.info if loaded else log.error)(f"model {old.name}: {state}: {detail}")

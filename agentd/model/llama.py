@@ -8,7 +8,6 @@ and the key-value cache is kept exactly. Not for: threads, queues, messages or r
 import ctypes
 import importlib.util
 import itertools
-import json
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentd import log
+from agentd.model import processor
+from agentd.model.errors import ModelError
 
 # The prompt is read in pieces of so many tokens. Larger pieces are hardly faster (measured with the
 # 135M model on two threads) and need larger buffers. A stop does not wait for the end of a piece: see
@@ -38,15 +39,6 @@ LOG_WARN = 3
 LOG_ERROR = 4
 
 SMALLEST_GGUF = 24  # magic, version, number of tensors, number of keys
-
-
-class ModelError(Exception):
-    """The model cannot be used; `state` is "missing", "corrupt" or "unavailable"."""
-
-    def __init__(self, state: str, detail: str) -> None:
-        super().__init__(detail)
-        self.state = state
-        self.detail = detail
 
 
 class Stopped(Exception):
@@ -97,29 +89,15 @@ def check_file(path: Path, size: int | None = None) -> None:
         raise ModelError("corrupt", f"{path} has {actual} bytes, not {size}")
 
 
-def check_cpu() -> None:
-    """Raise ModelError if the installed llama.cpp was built for another CPU; it would die by SIGILL.
+def bindings() -> tuple[Any, str]:
+    """The module `llama_cpp.llama_cpp`, and what it was built for: a CPU, a variant, "" where nobody said.
 
-    The builder leaves `build.json` beside the bindings, with `march` and the `cpu_flags` it needs, in
-    the words of /proc/cpuinfo. Another build of the package has none and is not checked.
+    Raises ModelError "unavailable" when it cannot be imported, or not on this CPU.
     """
     spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        return
-    try:
-        build = json.loads(Path(spec.origin).with_name("build.json").read_text())
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except (OSError, ValueError):
-        return
-    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), None)
-    if flags is not None and (lacking := sorted(set(build.get("cpu_flags", ())) - set(flags))):
-        detail = f"llama.cpp was built for {build['march']}, this CPU has no {', '.join(lacking)}"
-        raise ModelError("unavailable", detail)
-
-
-def bindings() -> Any:
-    """The module `llama_cpp.llama_cpp`; ModelError "unavailable" when it cannot be imported."""
-    check_cpu()
+    build = processor.read(Path(spec.origin).parent) if spec is not None and spec.origin else None
+    if build is not None:
+        processor.check(build)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when libgomp is loaded, with the import
     try:
         from llama_cpp import llama_cpp
@@ -128,7 +106,9 @@ def bindings() -> Any:
         raise ModelError("unavailable", detail) from error
     except (OSError, RuntimeError) as error:
         raise ModelError("unavailable", f"llama.cpp cannot be loaded: {error}") from error
-    return llama_cpp
+    if build is None:
+        return llama_cpp, ""
+    return llama_cpp, processor.load_variant(build) if build.variants else build.march
 
 
 class Llama:
@@ -141,7 +121,7 @@ class Llama:
         `threads` is always said, because the libraries' own default is half of the CPUs.
         Raises ModelError.
         """
-        self._c = bindings()
+        self._c, self.built_for = bindings()
         self._model: Any = None
         self._context: Any = None
         self._evaluated: list[int] = []  # the tokens whose keys and values are in the context

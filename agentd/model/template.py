@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 import jinja2
 import jinja2.sandbox
 
-from agentd.model.llama import ModelError, Piece
+from agentd.model.errors import ModelError
+from agentd.model.llama import Piece
 from agentd.model.messages import InvalidMessages, Message
 
 # For a file without a template: ChatML, which most small chat models follow.

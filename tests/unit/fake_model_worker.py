@@ -47,6 +47,7 @@ class FakeModel:
             "name": "fake",
             "context": self.context,
             "threads": 1,
+            "built_for": "x86-64-v3",
         }
 
     def Count(self, texts: list[str]) -> dict[str, Any]:  # noqa: N802

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentd.model.engine import ContextTooSmall, Engine, Job, Loaded, News, NotReady, Result, load
-from agentd.model.llama import ModelError, Piece, Sampling, Stopped
+from agentd.model.errors import ModelError
+from agentd.model.llama import Piece, Sampling, Stopped
 from agentd.model.messages import Message
 from agentd.model.template import CHATML, ChatTemplate
 

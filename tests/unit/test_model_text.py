@@ -2,7 +2,8 @@
 
 import pytest
 
-from agentd.model.llama import ModelError, Piece
+from agentd.model.errors import ModelError
+from agentd.model.llama import Piece
 from agentd.model.messages import InvalidMessages, Message, check_messages
 from agentd.model.template import CHATML, ChatTemplate
 from agentd.model.utf8 import Assembler
