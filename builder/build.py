@@ -6,6 +6,7 @@ cache already holds is taken from there. Not for: how any one part is made.
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from builder import (
     apt,
     driver_database,
     drivers,
+    hardening,
     image,
     kconfig,
     kernel,
@@ -79,8 +81,43 @@ def wanted_with_drivers(
     return drivers.complete(named, wanted(machine), tools, source)
 
 
-def build(name: str, *, update: bool = False) -> BuiltImage:
-    """Build a machine, or find it built.
+def command_line(machine: profile.Profile) -> list[str]:
+    """The words that the machine's own kernel is started with."""
+    wait = image.WAIT_WITH_FALLBACK if machine.image.fallback else image.WAIT
+    return [*image.COMMAND_LINE, *wait, *machine.kernel.command_line]
+
+
+def hardness(
+    machine: profile.Profile, tools: Toolchain, configuration: kconfig.Configuration
+) -> hardening.Verdict:
+    """What the hardening checks say of the machine's configuration; AetherError if there is no checker."""
+    least = machine.kernel.hardening.least
+    return hardening.verdict(machine.name, tools, configuration, command_line(machine), least)
+
+
+def own_kernel(
+    machine: profile.Profile, tools: Toolchain, source: kernel_source.Source, *, gate: bool = True
+) -> tuple[kernel.Kernel, dict[str, Any] | str]:
+    """The machine's own kernel, once the hardening gate let it through; and what the gate's record is.
+
+    Raises Mistakes or AetherError before anything is compiled. Without `gate` that it was skipped is said,
+    and the record is `skipped`.
+    """
+    symbols = wanted_with_drivers(machine, tools, source)
+    configuration = kernel.configured(tools, source, symbols)
+    record: dict[str, Any] | str = "skipped"
+    if gate:
+        found = hardness(machine, tools, configuration)
+        limit = machine.place("kernel", "hardening", "least")
+        hardening.refuse(found, symbols, configuration, limit)
+        record = found.record
+    else:
+        print(f"the hardening gate of {machine.name} is skipped: nothing was checked", file=sys.stderr)
+    return kernel.ensure(tools, source, symbols), record
+
+
+def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
+    """Build a machine, or find it built; without `gate` its kernel's hardening is not checked.
 
     Raises Mistakes for what is wrong in its profile or kernel configuration, StepFailed for a step
     that failed; either leaves the previous image as it was.
@@ -96,16 +133,14 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
     choice = machine.kernel.source
     own: kernel.Kernel | None = None
     record: dict[str, Any] = {}
-    words = [*image.COMMAND_LINE, *(image.WAIT_WITH_FALLBACK if machine.image.fallback else image.WAIT)]
     if not machine.kernel.stock:
         source = kernel_source.ensure(tools, suite=choice.suite, package=choice.package)
-        own = kernel.ensure(tools, source, wanted_with_drivers(machine, tools, source))
+        own, record["hardening"] = own_kernel(machine, tools, source, gate=gate)
         record["kernel"] = {"package": source.package.version, "symbols": own.symbols_y}
     stock = stock_kernel(machine)
     if stock:
         record["kernel" if own is None else "fallback"] = {"package": stock}
     stock_line = [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
-    own_line = [*words, *machine.kernel.command_line]
     built_wheels = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants)
     card = machine.chat_model
     given = ImageInput(
@@ -113,7 +148,7 @@ def build(name: str, *, update: bool = False) -> BuiltImage:
         version=__version__,
         kernel=own.bzimage if own else None,
         kernel_version=own.version if own else stock.removeprefix("linux-image-"),
-        command_line=own_line if own else stock_line,
+        command_line=command_line(machine) if own else stock_line,
         stock=stock,
         stock_command_line=stock_line,
         python_tree=built_wheels.tree,

@@ -74,6 +74,15 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write JSON")
 
 
+def _gate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-hardening-gate",
+        dest="gate",
+        action="store_false",
+        help="compile a kernel whose hardening was not checked; its image says so",
+    )
+
+
 def _doctor(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
@@ -108,6 +117,10 @@ def _models_command(parser: argparse.ArgumentParser) -> None:
 def _kernel(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
     parser.add_argument("--build", action="store_true", help="compile it too")
+    parser.add_argument(
+        "--hardening", action="store_true", help="the hardening checks that fail, and why that is accepted"
+    )
+    _gate(parser)
     _json(parser)
 
 
@@ -121,6 +134,7 @@ def _build(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--offline", action="store_true", help="use what the cache holds, fetch nothing")
     parser.add_argument("--update", action="store_true", help="take the newest kernel source and packages")
+    _gate(parser)
     _json(parser)
 
 
@@ -139,6 +153,7 @@ def _virtual_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", metavar="SIZE", default="", help="such as 4G; default: the profile's")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="default: auto")
     parser.add_argument("--network", action="store_true", help="give it this host's network, by NAT")
+    _gate(parser)
 
 
 def _ask(parser: argparse.ArgumentParser) -> None:

@@ -120,8 +120,9 @@ def models(given: argparse.Namespace) -> int:
 
 
 def kernel(given: argparse.Namespace) -> int:
-    """Configure and prove; compile if asked."""
-    from builder import build, kernel, kernel_source, profile, toolchain
+    """Configure, prove and judge its hardening; compile if asked."""
+    from builder import build, hardening, hardening_text, kernel, kernel_source, profile, toolchain
+    from builder.errors import AetherError, Mistakes
 
     machine = profile.load(given.machine)
     build.wanted(machine)  # mistakes in it are told before anything is fetched
@@ -137,8 +138,18 @@ def kernel(given: argparse.Namespace) -> int:
         "symbols_y": configuration.symbols_y,
         "config": str(configuration.config),
     }
+    found: hardening.Verdict | None = None
+    try:
+        found = build.hardness(machine, tools, configuration)
+        facts["hardening"] = hardening_text.facts(found)
+        told = hardening_text.summary(found)
+    except Mistakes:
+        raise
+    except AetherError as error:  # without the checker the configuration is as good; --build says so itself
+        facts["hardening"] = {"error": error.message}
+        told = error.message
     if given.build:
-        built = kernel.ensure(tools, source, symbols)
+        built, _ = build.own_kernel(machine, tools, source, gate=given.gate)
         facts |= {"version": built.version, "size_bytes": built.size_bytes, "bzimage": str(built.bzimage)}
     if given.json:
         print_json(facts)
@@ -146,6 +157,9 @@ def kernel(given: argparse.Namespace) -> int:
     print(f"{facts['source']}, fragments {', '.join(facts['fragments'])}")
     print(f"{facts['wanted']} wanted symbols, every one proven; {facts['symbols_y']} symbols set to y")
     print(facts["config"])
+    print(told)
+    if given.hardening and found is not None:
+        print("\n".join(hardening_text.lines(found)))
     if given.build:
         print(f"Linux {facts['version']}, {facts['size_bytes']:,} bytes")
         print(facts["bzimage"])
@@ -161,7 +175,7 @@ def build(given: argparse.Namespace) -> int:
         if given.update:
             raise AetherError("--update needs the network, --offline forbids it", hint="leave one away")
         network.forbid()
-    built = build.build(given.machine, update=given.update)
+    built = build.build(given.machine, update=given.update, gate=given.gate)
     wanted = given.format or built.machine.image.formats
     made = {name: formats.export(built, name) for name in dict.fromkeys(wanted)}
     if given.json:
@@ -201,6 +215,7 @@ def _options(given: argparse.Namespace) -> "Options":
         accel=given.accel,
         network=given.network,
         extra=given.extra,
+        gate=given.gate,
     )
 
 

@@ -157,6 +157,14 @@ class ConfigValue(Written):
         return value
 
 
+class Hardening(Written):
+    """The gate over kernel-hardening-checker, before a kernel is compiled."""
+
+    least: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=230, description="checks over the kernel's configuration that have to pass"
+    )
+
+
 class Kernel(Written):
     """The kernel's source, configuration and command line."""
 
@@ -176,6 +184,7 @@ class Kernel(Written):
         description="drivers to build in, by the name of their module, with all that they need",
     )
     command_line: tuple[Word, ...] = Field(default=(), description="words for the kernel's command line")
+    hardening: Hardening = Field(default=Hardening(), description="the hardening gate")
 
     @model_validator(mode="after")
     def _is_made_or_stock(self) -> "Kernel":

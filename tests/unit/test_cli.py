@@ -409,7 +409,7 @@ def test_offline_forbids_the_network_before_the_build_begins(monkeypatch: pytest
     monkeypatch.setattr(network, "_forbidden", False)
     seen: list[bool] = []
 
-    def built(name: str, *, update: bool = False) -> None:
+    def built(name: str, *, update: bool = False, gate: bool = True) -> None:
         seen.append(network.is_forbidden())
         raise AetherError("far enough")
 
