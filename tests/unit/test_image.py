@@ -4,11 +4,12 @@ import dataclasses
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
 
-from builder import image
+from builder import esp, image
 from builder.errors import AetherError
 from builder.toolchain import Toolchain
 
@@ -17,15 +18,22 @@ FILES = image.TEMPLATES / "files"
 
 def test_every_package_and_every_removal_has_a_reason() -> None:
     listed = image.base_packages()
-    assert set(listed) == {"packages", "remove"}
+    assert set(listed) == {"packages", "stock", "firmware", "remove"}
     for reasons in listed.values():
         assert reasons
         assert all(isinstance(reason, str) and len(reason) > 2 for reason in reasons.values())
 
 
-@pytest.mark.parametrize("script", ["early-mounts", "console-login"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "files/usr/lib/aetheros/early-mounts",
+        "files/usr/lib/aetheros/console-login",
+        "stock/prepare.chroot",
+    ],
+)
 def test_the_shell_scripts_of_the_image_are_well_formed(script: str) -> None:
-    subprocess.run(["sh", "-n", FILES / "usr/lib/aetheros" / script], check=True)
+    subprocess.run(["sh", "-n", image.TEMPLATES / script], check=True)
 
 
 def test_every_partition_that_early_mounts_looks_for_is_made() -> None:
@@ -36,9 +44,9 @@ def test_every_partition_that_early_mounts_looks_for_is_made() -> None:
         for template in (image.TEMPLATES / "repart").glob("*.j2")
         for label in re.findall(r"^Label=(.*)$", template.read_text(), re.MULTILINE)
     }
-    assert wanted == {"aetheros-data", "aetheros-models"}
+    assert wanted == {"aetheros-data", "aetheros-models", "aetheros-esp"}
     assert wanted < made
-    assert f"root=PARTLABEL={(made - wanted - {'aetheros-esp'}).pop()}" in image.COMMAND_LINE
+    assert f"root=PARTLABEL={(made - wanted).pop()}" in image.COMMAND_LINE
 
 
 def test_a_template_with_an_unknown_name_is_an_error(tmp_path: Path) -> None:
@@ -81,6 +89,23 @@ def test_what_a_strict_umask_made_can_be_read_by_every_user_of_the_machine(tmp_p
     assert (tmp_path / "tree").stat().st_mode & 0o777 == folder.stat().st_mode & 0o777 == 0o755
 
 
+def given(**changes: Any) -> image.ImageInput:
+    """What an image is made from, with a kernel of the machine's own unless it is changed."""
+    plain = image.ImageInput(
+        machine="lab",
+        version="1",
+        kernel=Path(__file__),
+        kernel_version="6.12",
+        command_line=["root=x"],
+        python_tree=Path("/tree"),
+        model=Path("/model"),
+        model_card={},
+        profile={"memory": "2G"},
+        record={},
+    )
+    return dataclasses.replace(plain, **changes)
+
+
 def test_an_image_whose_manifest_would_differ_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
@@ -89,19 +114,31 @@ def test_an_image_whose_manifest_would_differ_is_another_image(monkeypatch: pyte
         return Path(kind)
 
     monkeypatch.setattr(image, "product", product)
-    given = image.ImageInput(
-        machine="lab",
-        version="1",
-        kernel=Path(__file__),
-        kernel_version="6.12",
-        command_line=[],
-        python_tree=Path("/tree"),
-        model=Path("/model"),
-        model_card={},
-        profile={"memory": "2G"},
-        record={},
-    )
     tools = Toolchain(Path("/mkosi"), Path("/tools"), "key")
-    for one in (given, given, dataclasses.replace(given, profile={"memory": "4G"})):
+    for one in (given(), given(), given(profile={"memory": "4G"}), given(stock="linux-image-x")):
         image.ensure(tools, one)
-    assert made[0] == made[1] != made[2]
+    assert made[0] == made[1]
+    assert len(set(made)) == 3
+
+
+def test_debians_kernel_comes_with_what_it_needs_and_only_where_it_is_alone_with_all_firmware() -> None:
+    listed = image.base_packages()
+    own, fallback = given().packages, given(stock="linux-image-x").packages
+    generic = given(stock="linux-image-x", kernel=None).packages
+    assert set(own) == set(listed["packages"])
+    assert set(fallback) - set(own) == {"linux-image-x", *listed["stock"]}
+    assert set(generic) - set(fallback) == set(listed["firmware"])
+
+
+def test_the_fallback_is_an_entry_after_the_machines_own_kernel(tmp_path: Path) -> None:
+    """systemd-boot puts the smaller sort-key first; that of a unified image is its os-release's ID."""
+    loader = tmp_path / "loader"
+    (loader / "entries").mkdir(parents=True)
+    esp.lay_stock_entry(tmp_path, version="1", title="AetherOS", command_line=["root=x", "ro"])
+    [entry] = (loader / "entries").iterdir()
+    said = dict(line.split(" ", 1) for line in entry.read_text().splitlines())
+    assert said["sort-key"] > "aetheros"
+    assert (said["linux"], said["initrd"]) == ("/aetheros/vmlinuz", "/aetheros/initrd.img")
+    assert said["options"] == "root=x ro"
+    prepared = (image.TEMPLATES / "stock/prepare.chroot").read_text()
+    assert "/efi/aetheros/vmlinuz" in prepared and "/efi/aetheros/initrd.img" in prepared

@@ -56,6 +56,17 @@ def test_the_default_machine_names_its_model_devices_and_layers() -> None:
     assert machine.firmware == "uefi"
 
 
+def test_debians_own_kernel_takes_nothing_of_ours_and_ours_needs_fragments(machines: Path) -> None:
+    text = GOOD.format(name="mine").replace("fragments: [base, systemd]", "stock: true\n  drivers: [nvme]")
+    write(machines, "mine", text)
+    [told] = mistakes("mine")
+    assert "Debian's own kernel takes no fragments, config or drivers" in told
+    write(machines, "mine", text.replace("stock: true", "fragments: []"))
+    assert "a kernel that is made here needs fragments" in mistakes("mine")[0]
+    write(machines, "mine", text.replace("  drivers: [nvme]\n", ""))
+    assert profile.load("mine").kernel.stock
+
+
 def test_a_size_is_read_in_bytes() -> None:
     assert profile.size_in_bytes("512M") == 512 * 1024 * 1024
     assert profile.size_in_bytes("2G") == 2 * 1024**3
@@ -75,7 +86,7 @@ def test_a_machine_far_from_every_name_is_answered_with_all_of_them(machines: Pa
     write(machines, "mine", GOOD.format(name="mine"))
     with pytest.raises(AetherError) as caught:
         profile.load("zzz")
-    assert caught.value.hint == "known: mine, pc, qemu-x86_64"
+    assert caught.value.hint == "known: generic-x86_64, mine, pc, qemu-x86_64"
 
 
 def test_a_profile_is_found_by_its_path(tmp_path: Path) -> None:
