@@ -13,7 +13,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 from builder import kconfig_program
@@ -58,12 +58,12 @@ class Configuration:
     key: str
     config: Path
 
-    @cached_property
+    @property
     def symbols(self) -> dict[str, Symbol]:
         """The 18,000 symbols of the tree by name; reading them takes half a second."""
-        return read_symbols(self.config.with_name("symbols.jsonl"))
+        return _symbols(self.config.with_name("symbols.jsonl"))
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The `.config` itself."""
         return self.config.read_text()
@@ -77,6 +77,12 @@ class Configuration:
     def symbols_y(self) -> int:
         """How many symbols are set to y."""
         return list(self.values.values()).count("y")
+
+
+@lru_cache(maxsize=4)
+def _symbols(path: Path) -> dict[str, Symbol]:
+    """The symbols of a configuration in the cache, which never changes; machines of one kind share it."""
+    return read_symbols(path)
 
 
 def known_fragments(folder: Path) -> list[str]:
