@@ -37,6 +37,7 @@ BASE = "pc"
 MOST_TRIES = 4  # configurations until no chosen driver is refused
 NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # in one YAML or another
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+ROLES = ("server", "laptop", "desktop", "vm")  # fragments of kernel-config/
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Detected:
     name: str
     text: str
     verdicts: tuple[Verdict, ...]
+    role: str  # the fragment for its kind of machine
     settings: Mapping[str, tuple[str, str]]  # symbol -> value and reason, of the machine as a whole
     resolution: Resolution
     configuration: Configuration  # that the kernel of this profile has
@@ -73,7 +75,8 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
         )
     database = driver_database.ensure(tools, tree)
     book = driver_rules.load()
-    fragments = decided_by(load(base))
+    role = role_of(report)
+    fragments = _with_role(decided_by(load(base)), role)
     below = kconfig.configure(tools, tree, fragments)
 
     place = Path(f"{name}.yaml")
@@ -96,7 +99,7 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
         resolution = drivers.wanted(named, database, below.symbols, decided, book)
         more = {named[one.line - 1].name: _refusal(one.message) for one in resolution.mistakes}
         sound = resolution.wanted
-        configuration = kconfig.configure(tools, tree, [*fragments, *sound, *decided[len(fragments) :]])
+        configuration = kconfig.configure(tools, tree, drivers.between(decided, sound))
         if not more:
             for lost in kconfig_proof.lost(sound, configuration.symbols):
                 if lost.path == place:
@@ -106,10 +109,10 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
         refused |= more
     verdicts = [_without(one, refused) for one in verdicts]
     extra = [one for one in extra if one not in refused]
-    text = _text(name, report, base, verdicts, extra, settings, resolution)
+    text = _text(name, report, base, verdicts, extra, role, settings, resolution)
     on = {symbol for symbol, value in configuration.values.items() if value == "y"}
     text += "\n".join([*detected_qemu.section(report, detected_qemu.driven(database, on)), ""])
-    return Detected(name, text, tuple(verdicts), settings, resolution, configuration)
+    return Detected(name, text, tuple(verdicts), role, settings, resolution, configuration)
 
 
 def need_name(name: str) -> None:
@@ -118,6 +121,19 @@ def need_name(name: str) -> None:
         raise AetherError(
             f"'{name}' is not a profile's name", hint="small letters, digits, dots, dashes: thinkpad-x1"
         )
+
+
+def role_of(report: Report) -> str:
+    """The role whose fragment fits the machine; a real one that does not tell its kind is a desktop."""
+    if report.kind == "vm" or report.virtualisation not in ("none", "unknown"):
+        return "vm"
+    return report.kind if report.kind in ROLES else "desktop"
+
+
+def _with_role(below: Sequence[Wanted], role: str) -> list[Wanted]:
+    """The base profile's layers with the role's fragment after its own, as a build puts them together."""
+    fragment = kconfig.load_fragment(kconfig.FRAGMENTS / f"{role}.config")
+    return drivers.between(below, fragment)
 
 
 def _refusal(message: str) -> str:
@@ -203,6 +219,7 @@ def _text(
     base: str,
     verdicts: Sequence[Verdict],
     extra: Sequence[str],
+    role: str,
     settings: Mapping[str, tuple[str, str]],
     resolution: Resolution,
 ) -> str:
@@ -223,6 +240,7 @@ def _text(
         "",
         *_processor(report),
         "kernel:",
+        f"  fragments: [{role}]" + _why_role(report, role),
         "  drivers:",
         *_drivers(verdicts),
     ]
@@ -237,6 +255,11 @@ def _text(
     lines += _remarks(resolution)
     lines += _without_driver(verdicts)
     return "\n".join(lines) + "\n"
+
+
+def _why_role(report: Report, role: str) -> str:
+    """A comment, where the report does not say what kind of machine it is."""
+    return "" if role == "vm" or report.kind == role else "  # the report does not tell; or laptop, server"
 
 
 def _word(text: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import kconfig, kernel, kernel_source
+from builder import kconfig, kernel, kernel_source, profile
 from builder.errors import AetherError, Mistakes
 from builder.kconfig import Wanted
 from builder.kernel_source import Source
@@ -13,7 +13,7 @@ from builder.toolchain import Toolchain
 pytestmark = pytest.mark.native
 
 PROFILE = Path("machines/mine.yaml")
-FRAGMENTS = ["base", "systemd", "virtio", "security", "agent"]
+FRAGMENTS = list(profile.load("qemu-x86_64").kernel.fragments)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,9 @@ def text_of(
     verdicts = driver_choice.choose(machine, database(), book(tmp_path))
     nothing = Resolution((), (), (), {}, {})
     settings = {"INTEL_IDLE": ("y", 'the processor: "saves" power')}
-    return detected_profile._text(name, machine, "pc", verdicts, ["ext4"], settings, resolution or nothing)
+    return detected_profile._text(
+        name, machine, "pc", verdicts, ["ext4"], "laptop", settings, resolution or nothing
+    )
 
 
 def load(tmp_path: Path, text: str, name: str = "t480") -> profile.Profile:
@@ -50,7 +52,7 @@ def test_the_profile_loads_with_the_machines_drivers_processor_and_memory(tmp_pa
     machine = load(tmp_path, text_of(tmp_path, report(GPU, PORT, PORT, HOST, WIFI)))
     assert machine.kernel.drivers == ("i915", "pcieportdrv", "ext4")
     assert (machine.cpu.march, machine.cpu.threads, machine.memory) == ("x86-64-v3", 8, "64G")
-    assert machine.kernel.fragments == profile.load("pc").kernel.fragments
+    assert machine.kernel.fragments == (*profile.load("pc").kernel.fragments, "laptop")
     assert machine.settings[0].reason == 'the processor: "saves" power'
 
 
@@ -119,7 +121,9 @@ def test_no_text_of_a_report_breaks_out_of_its_comment_or_quotes(tmp_path: Path,
 def test_a_machine_without_facts_or_drivers_loads_too(tmp_path: Path) -> None:
     machine = report(HOST, name="", cpu=Cpu(), memory_bytes=None, kind="unknown")
     verdicts = driver_choice.choose(machine, database(), book(tmp_path))
-    text = detected_profile._text("m", machine, "pc", verdicts, [], {}, Resolution((), (), (), {}, {}))
+    text = detected_profile._text(
+        "m", machine, "pc", verdicts, [], "desktop", {}, Resolution((), (), (), {}, {})
+    )
     assert load(tmp_path, text, "m").kernel.drivers == ()
 
 
@@ -131,3 +135,21 @@ def test_any_name_of_a_profile_stays_text(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("size, written", [(64 << 30, "64G"), (33_500_000_000, "31G"), (300 << 20, "300M")])
 def test_memory_is_written_as_a_profile_wants_it(tmp_path: Path, size: int, written: str) -> None:
     assert load(tmp_path, text_of(tmp_path, report(GPU, memory_bytes=size))).memory == written
+
+
+@pytest.mark.parametrize(
+    "kind, virtualisation, role",
+    [
+        ("laptop", "none", "laptop"),
+        ("server", "none", "server"),
+        ("desktop", "unknown", "desktop"),
+        ("unknown", "none", "desktop"),
+        ("unknown", "kvm", "vm"),
+        ("desktop", "microsoft", "vm"),
+        ("vm", "unknown", "vm"),
+    ],
+)
+def test_the_kind_of_machine_decides_the_role_and_a_guest_is_a_vm(
+    kind: str, virtualisation: str, role: str
+) -> None:
+    assert detected_profile.role_of(report(GPU, kind=kind, virtualisation=virtualisation)) == role
