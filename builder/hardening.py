@@ -6,6 +6,7 @@ Not for: which symbols harden a kernel (kernel-config/security.config), printing
 (hardening_text.py).
 """
 
+import difflib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from builder.kconfig import Configuration, Wanted, effective
 from builder.kconfig_symbols import Symbol
 from builder.progress import step
 from builder.toolchain import Toolchain
-from builder.yamlfile import Place, nearest
+from builder.yamlfile import Place
 
 PACKAGE = "kernel-hardening-checker"
 SUITE = "sid"  # no release of Debian has it yet
@@ -62,6 +63,11 @@ class Check:
 
     def __str__(self) -> str:
         return f"CONFIG_{self.name}" if self.kind == "kconfig" else self.name
+
+    @property
+    def failure(self) -> str:
+        """How it failed, for a person."""
+        return f"wanted `{self.wants}`, found {self.found.removeprefix('FAIL: ')}"
 
 
 @dataclass(frozen=True)
@@ -289,12 +295,11 @@ def refuse(
 
 def _refused(check: Check, wanted: Wanted | None, symbol: Symbol | None, exceptions: Path) -> Mistake:
     """A failing check that no exception covers, told where the symbol got its value."""
-    said = check.found.removeprefix("FAIL: ")
     hint = f"or accept it with a reason in {exceptions.name}"
     if check.kind == "cmdline":
-        message = f"{check.name} on the command line is to be {check.wants}: {said}"
+        message = f"{check.name} on the kernel's command line fails: {check.failure}"
         return Mistake(exceptions, 0, message, f"change kernel.command_line, {hint}")
-    message = f"{check} is to be {check.wants}: {said}"
+    message = f"{check} fails: {check.failure}"
     if wanted is not None:
         return Mistake(wanted.file, wanted.line, f"{message}; {wanted.reason}", f"change it, {hint}")
     why = _why(check, symbol)
@@ -315,4 +320,7 @@ def _known(entry: Entry, checks: Sequence[Check]) -> str:
     same = [one.wants for one in checks if one.kind == entry.kind and one.name == entry.name]
     if same:
         return f"it wants: {' or '.join(same)}"
-    return nearest(entry.name, [one.name for one in checks if one.kind == entry.kind], "take it away")
+    near = difflib.get_close_matches(
+        entry.name, [one.name for one in checks if one.kind == entry.kind], 1, 0.5
+    )
+    return f"did you mean {near[0]}?" if near else "take it away"

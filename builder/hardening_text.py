@@ -6,7 +6,7 @@ Not for: coming to it, or refusing a machine (hardening.py).
 import textwrap
 from typing import Any
 
-from builder.hardening import Check, Verdict
+from builder.hardening import Verdict
 from builder.hardening_exceptions import Entry
 
 WIDTH = 100
@@ -26,7 +26,7 @@ def _total(found: Verdict) -> int:
 
 def lines(found: Verdict) -> list[str]:
     """The failing checks, those that nothing accepts first; checks of one exception stand together."""
-    said = [f"  {one} is to be {one.wants}: {_said(one)}; NOT ACCEPTED" for one in found.refused]
+    said = [f"  {one}: {one.failure}; NOT ACCEPTED" for one in found.refused]
     groups: dict[int, tuple[Entry, list[str]]] = {}
     for check, entry in found.accepted.items():
         _, names = groups.setdefault(id(entry.rule), (entry, []))
@@ -43,10 +43,6 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent="    ", break_on_hyphens=False
     )
-
-
-def _said(check: Check) -> str:
-    return check.found.removeprefix("FAIL: ").replace('"', "")
 
 
 def facts(found: Verdict) -> dict[str, Any]:
