@@ -14,7 +14,7 @@ from typing import Any
 from bench import baseline, boots, host, sizes
 from bench.boots import Sample, Subject
 from bench.table import Row, Section, rows_of
-from builder import accel, image
+from builder import accel, image, image_files
 from builder.build import BuiltImage, build
 from builder.cache import cache_dir
 from builder.progress import durations, step
@@ -87,7 +87,7 @@ def subjects(built: BuiltImage, stock: baseline.Baseline, folder: Path) -> tuple
     for name, source in pairs:
         spec = spec_of(built, folder / name, folder / name / "disk.raw", Options())
         subject = Subject(name, spec, built.toolchain)
-        made.append(boots.new_disk(subject, source / "image.raw", sizes.layout_of(source), size))
+        made.append(boots.new_disk(subject, source / "image.raw", image_files.layout_of(source), size))
     return made[0], made[1]
 
 

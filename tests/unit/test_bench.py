@@ -12,6 +12,7 @@ import pytest
 from bench import boots, host, sizes, suite, table
 from bench.__main__ import main
 from bench.table import Row, Section
+from builder import image_files
 from builder.accel import Accel
 
 DMESG = """\
@@ -110,10 +111,10 @@ def test_an_ext4s_use_leaves_out_its_journal_and_tables() -> None:
 
 
 def test_files_count_for_their_package_and_the_model_for_none() -> None:
-    files = {"/usr/bin/a": 5, "/usr/lib/b": 7, "/usr/x.pyc": 1, f"{sizes.MODELS}m.gguf": 1000}
-    found = sizes.by_package(files, {"/usr/bin/a": "one", "/usr/lib/b": "one"})
-    assert found == {"one": 12, sizes.UNPACKAGED: 1}
-    assert sizes.largest({"a": 1, "b": 3, "c": 3}, 2) == ["b", "c"]
+    files = {"/usr/bin/a": 5, "/usr/lib/b": 7, "/usr/x.pyc": 1, f"{image_files.MODELS}m.gguf": 1000}
+    found = image_files.by_package(files, {"/usr/bin/a": "one", "/usr/lib/b": "one"})
+    assert found == {"one": 12, image_files.UNPACKAGED: 1}
+    assert image_files.largest({"a": 1, "b": 3, "c": 3}, 2) == ["b", "c"]
 
 
 def test_a_packages_paths_are_those_of_the_disk() -> None:
@@ -124,7 +125,7 @@ def test_a_packages_paths_are_those_of_the_disk() -> None:
         folder = tarfile.TarInfo("./bin")
         folder.type = tarfile.DIRTYPE
         archive.addfile(folder)
-    assert list(sizes.tar_names(data.getvalue())) == [
+    assert list(image_files.tar_names(data.getvalue())) == [
         "/usr/bin/ls",
         "/usr/bin/x",
         "/usr/lib64/ld.so",
