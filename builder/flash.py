@@ -5,6 +5,7 @@ writes (flash_write.py).
 """
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +25,11 @@ from builder.toolchain import Toolchain
 
 
 class Interrupted(AetherError):
-    """Writing was ended by Ctrl-C or SIGTERM; the message says what the disk holds now."""
+    """Ctrl-C or SIGTERM ended the work; the message says what the disk holds now."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = status
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ def flash(machine: str, path: Path, *, yes: bool = False) -> Flashed:
 
 def checked(path: Path, *, needed: int = 0) -> Disk:
     """The disk at `path`; AetherError if it must not be written."""
-    disk = flash_disks.named(flash_disks.read_facts(), path, needed=needed)
+    device = path.stat().st_rdev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    disk = flash_disks.numbered(flash_disks.read_facts(), number, needed=needed)
     if disk.refusal:
         raise AetherError(f"{path} is not written: {disk.refusal}", hint=disk.hint)
     return disk
@@ -100,13 +107,17 @@ def confirm(disk: Disk) -> None:
     wanted, what = (disk.model, "model") if disk.model else (str(disk.path), "path")
     print(
         f"Everything on {disk.described()} will be lost.\n"
-        f"It holds: {disk.holds or 'nothing that is recognised'}\n"
+        f"It holds: {disk.holds or 'nothing that is known'}\n"
         f"To write it, type its {what}, {wanted}: ",
         end="",
         file=sys.stderr,
         flush=True,
     )
-    typed = sys.stdin.readline()
+    try:
+        typed = sys.stdin.readline()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        raise Interrupted("interrupted; nothing was written", status=130) from None
     if " ".join(typed.split()).casefold() != wanted.casefold():
         raise AetherError(f"that is not the {what}; nothing was written", hint=f"type exactly: {wanted}")
 
@@ -189,13 +200,11 @@ def _what_is_left(writer: Writer) -> Iterator[None]:
                 left = f"{path} may start, but was not checked to the end: do not trust it"
         again = "the same command begins anew"
         if isinstance(error, AetherError):
-            error.message = f"{error.message}; {left}"
-            error.hint = "; ".join(text for text in (error.hint, again) if text)
-            raise
+            hint = "; ".join(text for text in (error.hint, again) if text)
+            raise DiskFailed(f"{error.message}; {left}", hint=hint) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            stopped = Interrupted(f"interrupted; {left}", hint=again)
-            stopped.exit_status = 130 if isinstance(error, KeyboardInterrupt) else 143
-            raise stopped from None
+            status = 130 if isinstance(error, KeyboardInterrupt) else 143  # as cli.py has them
+            raise Interrupted(f"interrupted; {left}", hint=again, status=status) from None
         print(left, file=sys.stderr)
         raise
 

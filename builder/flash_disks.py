@@ -99,13 +99,11 @@ def candidates(facts: Facts, *, needed: int = 0) -> list[Disk]:
     return sorted(found, key=lambda disk: (bool(disk.refusal), not disk.removable, str(disk.path)))
 
 
-def named(facts: Facts, path: Path, *, needed: int = 0) -> Disk:
-    """The block device at `path`, whatever it is; its `refusal` says whether it may be written.
+def numbered(facts: Facts, number: str, *, needed: int = 0) -> Disk:
+    """The block device of a number (MAJOR:MINOR), whatever it is; its `refusal` says if it may be written.
 
     `needed` is the image's size in bytes. AetherError if the host does not know the device.
     """
-    device = path.stat().st_rdev
-    number = f"{os.major(device)}:{os.minor(device)}"
     for top in facts.devices:
         for node in _below(top):
             if node.get("maj:min") != number:
@@ -117,7 +115,7 @@ def named(facts: Facts, path: Path, *, needed: int = 0) -> Disk:
                 return _refused(node, facts, refusal, f"an image needs the whole disk: {top['path']}")
             return _refused(node, facts, f"it is made of another disk ({node.get('type')})", "name a disk")
     raise AetherError(
-        f"{path}: lsblk does not know this device", hint="aether flash MACHINE lists the disks"
+        f"lsblk does not know the block device {number}", hint="aether flash MACHINE lists the disks"
     )
 
 
