@@ -124,6 +124,60 @@ ON_REQUEST = (
     " XSAVEC XSAVEOPT XSAVES"
 )
 
+# Families and models of CPUID (GCC's own table: get_intel_cpu and get_amd_cpu of its cpuinfo.h). Where one
+# model number stands for several CPUs, their flags tell them apart: the first that fits, the newest first.
+INTEL_6 = {
+    "core2": (0x0F, 0x17, 0x1D),
+    "nehalem": (0x1A, 0x1E, 0x1F, 0x2E),
+    "westmere": (0x25, 0x2C, 0x2F),
+    "sandybridge": (0x2A, 0x2D),
+    "ivybridge": (0x3A, 0x3E),
+    "haswell": (0x3C, 0x3F, 0x45, 0x46),
+    "broadwell": (0x3D, 0x47, 0x4F, 0x56),
+    "skylake": (0x4E, 0x5E, 0x8E, 0x9E, 0xA5, 0xA6),
+    "cooperlake": (0x55,),
+    "cascadelake": (0x55,),
+    "skylake-avx512": (0x55,),
+    "cannonlake": (0x66,),
+    "icelake-client": (0x7D, 0x7E, 0x9D),
+    "icelake-server": (0x6A, 0x6C),
+    "rocketlake": (0xA7,),
+    "tigerlake": (0x8C, 0x8D),
+    "alderlake": (0x97, 0x9A),
+    "raptorlake": (0xB7, 0xBA, 0xBF),
+    "meteorlake": (0xAA, 0xAC),
+    "arrowlake": (0xB5, 0xC5),
+    "arrowlake-s": (0xC6,),
+    "lunarlake": (0xBD,),
+    "pantherlake": (0xCC,),
+    "sapphirerapids": (0x8F,),
+    "emeraldrapids": (0xCF,),
+    "graniterapids": (0xAD,),
+    "graniterapids-d": (0xAE,),
+    "bonnell": (0x1C, 0x26),
+    "silvermont": (0x37, 0x4A, 0x4D, 0x5A, 0x5D),
+    "goldmont": (0x5C, 0x5F),
+    "goldmont-plus": (0x7A,),
+    "tremont": (0x86, 0x96, 0x9C),
+    "gracemont": (0xBE,),
+    "sierraforest": (0xAF,),
+    "grandridge": (0xB6,),
+    "clearwaterforest": (0xDD,),
+}
+AMD = {
+    "bdver1": (0x15, range(0x02)),
+    "bdver2": (0x15, range(0x02, 0x20)),
+    "bdver3": (0x15, range(0x30, 0x50)),
+    "bdver4": (0x15, range(0x60, 0x80)),
+    "btver1": (0x14, range(0x10)),
+    "btver2": (0x16, range(0x40)),
+    "znver1": (0x17, range(0x30)),
+    "znver2": (0x17, range(0x30, 0xB0)),
+    "znver4": (0x19, (*range(0x10, 0x20), *range(0x60, 0x80), *range(0xA0, 0xB0))),
+    "znver3": (0x19, (*range(0x10), *range(0x20, 0x60))),
+    "znver5": (0x1A, range(0x80)),
+}
+
 _CPUS = {name: words.split() for names, words in NAMED.items() for name in names.split()}
 NAMES = (*LEVELS, *_CPUS)
 
@@ -147,3 +201,18 @@ def options(march: str) -> list[str]:
 def flags_of_macros(macros: Iterable[str]) -> frozenset[str]:
     """The words of /proc/cpuinfo that code needs for which GCC predefines these macros."""
     return flags_of("x86-64").union(WORDS[macro] for macro in macros if macro in WORDS)
+
+
+def name(vendor: str, family: int | None, model: int | None, have: Iterable[str]) -> str:
+    """GCC's name of a CPU by CPUID's vendor, family and model, "" for one that it does not name.
+
+    Only where the CPU has all the flags that the name stands for: Celerons lack some, and so may a guest.
+    """
+    if vendor == "GenuineIntel" and family == 6:
+        fits = [name for name, models in INTEL_6.items() if model in models]
+    elif vendor == "AuthenticAMD":
+        fits = [name for name, (its, models) in AMD.items() if family == its and model in models]
+    else:
+        return ""
+    flags_there = frozenset(have)
+    return next((name for name in fits if flags_there.issuperset(flags(name))), "")

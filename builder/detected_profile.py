@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder import (
+    cpu_names,
     detected_qemu,
     driver_choice,
     driver_database,
@@ -275,6 +276,9 @@ def _processor(report: Report) -> list[str]:
     if report.cpu.threads:
         entries.append(f"threads: {report.cpu.threads}")
     lines = [f"cpu: {{{', '.join(entries)}}}"] if entries else []
+    cpu = report.cpu
+    if lines and (name := cpu_names.name(cpu.vendor, cpu.family, cpu.model, cpu.flags)):
+        lines[0] += f"  # or march: {name}, for this kind of CPU alone"
     if memory := report.memory_bytes:
         gigabytes = round(memory / (1 << 30))
         lines.append(f"memory: {gigabytes}G" if gigabytes else f"memory: {max(1, memory >> 20)}M")

@@ -99,3 +99,29 @@ def test_the_words_of_proc_cpuinfo_grow_with_the_level() -> None:
     assert levels[0] < levels[1] < levels[2] < levels[3]
     assert {"avx2", "fma", "f16c", "bmi2"} <= levels[2]
     assert not any(word.startswith("avx512") for word in levels[2])
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "model", "flags", "name"),
+    [
+        ("GenuineIntel", 6, 0x8E, "x86-64-v3", "skylake"),
+        ("GenuineIntel", 6, 0x8E, "x86-64-v2", ""),  # a Pentium of that family, without AVX
+        ("GenuineIntel", 6, 0x55, "cascadelake", "cascadelake"),
+        ("GenuineIntel", 6, 0x55, "x86-64-v4", "skylake-avx512"),
+        ("AuthenticAMD", 0x19, 0x21, "znver3", "znver3"),
+        ("AuthenticAMD", 0x19, 0x11, "znver4", "znver4"),
+        ("AuthenticAMD", 0x19, 0x11, "znver3", ""),  # a guest that was given less
+        ("AuthenticAMD", 0x1A, 0x44, "znver5", "znver5"),
+        ("GenuineIntel", 15, 0x8E, "x86-64-v3", ""),
+        ("CentaurHauls", 6, 0x0F, "x86-64-v3", ""),
+        ("", None, None, "x86-64-v3", ""),
+    ],
+)
+def test_a_cpu_is_named_by_its_model_only_where_it_has_all_that_the_name_stands_for(
+    vendor: str, family: int | None, model: int | None, flags: str, name: str
+) -> None:
+    assert cpu_names.name(vendor, family, model, cpu_names.flags(flags)) == name
+
+
+def test_every_name_for_a_model_is_one_of_gccs() -> None:
+    assert {*cpu_names.INTEL_6, *cpu_names.AMD} <= set(cpu_names.NAMES)
