@@ -41,8 +41,8 @@ class Slots:
 
 
 OWN_KERNEL = Slots(64 * MIB, 192 * MIB, 120_000_000)
-WITH_FALLBACK = Slots(256 * MIB, 448 * MIB, 400_000_000)  # Debian's modules are 100 MB
-GENERIC = Slots(256 * MIB, 1536 * MIB, 1_500_000_000)  # and the firmware of every device
+WITH_FALLBACK = Slots(256 * MIB, 320 * MIB, 300_000_000)  # Debian's modules are 120 MB
+GENERIC = Slots(256 * MIB, 640 * MIB, 600_000_000)  # and the firmware of every device
 MODELS_TYPE = "c33a5d3d-4d29-4b2c-8b0e-7a3a5c1f9e11"
 # Partition UUIDs and file system UUIDs come from this seed: equal input, equal image.
 SEED = "6a0f3bd2-5f0f-4a86-9f5b-2a1f7d1b6c55"

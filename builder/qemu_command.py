@@ -147,7 +147,7 @@ def qemu_argv(spec: MachineSpec, accel: str, files: Files, channels: Channels) -
         network=spec.network,
         cid=vsock_cid(spec),
     )
-    words += firmware_words(spec, files)
+    words += firmware_words(spec, files, kernel_words(spec, accel))
     words += spec.extra
     if spec.has_tpm and channels.qmp is None:
         # By hand its TPM goes ahead of it and ends with it.
@@ -217,7 +217,14 @@ def credential_words(name: str, value: str) -> list[str]:
     return ["-smbios", f"type=11,value=io.systemd.credential:{name}={escaped(value)}"]
 
 
-def firmware_words(spec: MachineSpec, files: Files) -> list[str]:
+def kernel_words(spec: MachineSpec, accel: str) -> list[str]:
+    """What is said to the guest's kernel beyond the image's own command line."""
+    # Linux counts timer interrupts against a clock. On a busy host an emulated processor misses them, and a
+    # kernel that was not made for it panics: "IO-APIC + timer doesn't work".
+    return [*spec.extra_kernel_words, *(["no_timer_check"] if accel == "tcg" else [])]
+
+
+def firmware_words(spec: MachineSpec, files: Files, kernel_words: Sequence[str]) -> list[str]:
     """How the machine starts: UEFI firmware with its own variables, or a kernel put in memory by QEMU."""
     words: list[str] = []
     for name, value in spec.credentials:
@@ -226,11 +233,12 @@ def firmware_words(spec: MachineSpec, files: Files) -> list[str]:
         code = f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"
         words += ["-drive", code]
         words += ["-drive", f"if=pflash,format=raw,unit=1,file={escaped(files.variables)}"]
-        if spec.extra_kernel_words:  # systemd-stub(7)
-            line = escaped(" ".join(spec.extra_kernel_words))
-            words += ["-smbios", f"type=11,value=io.systemd.stub.kernel-cmdline-extra={line}"]
+        line = escaped(" ".join(kernel_words))
+        # Unified kernel images and other entries: systemd-stub(7), systemd-boot(7).
+        for reader in ("stub", "boot") if line else ():
+            words += ["-smbios", f"type=11,value=io.systemd.{reader}.kernel-cmdline-extra={line}"]
     else:
-        line = " ".join([spec.command_line, *spec.extra_kernel_words])
+        line = " ".join([spec.command_line, *kernel_words])
         words += ["-kernel", str(spec.kernel), "-append", line]
         if spec.initrd is not None:
             words += ["-initrd", str(spec.initrd)]

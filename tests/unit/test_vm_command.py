@@ -158,7 +158,7 @@ def test_a_direct_boot_has_no_firmware_and_a_uefi_boot_no_kernel() -> None:
         MachineSpec("m", FOLDER, firmware="direct", kernel=Path("/k/bz"), command_line="ro quiet")
     )
     assert value_of(direct, "-kernel") == ["/k/bz"]
-    assert value_of(direct, "-append") == ["ro quiet"]
+    assert value_of(direct, "-append") == ["ro quiet no_timer_check"]
     assert not any("pflash" in word for word in direct)
     uefi = words(MachineSpec("m", FOLDER, kernel=Path("/k/bz")))
     assert "-kernel" not in uefi
@@ -180,8 +180,10 @@ def test_credentials_and_kernel_words_reach_the_guest_by_smbios_with_commas_doub
     spec = MachineSpec("m", FOLDER, credentials=(("a.b", "x,y"),), extra_kernel_words=("quiet", "p=1,2"))
     assert value_of(words(spec), "-smbios") == [
         "type=11,value=io.systemd.credential:a.b=x,,y",
-        "type=11,value=io.systemd.stub.kernel-cmdline-extra=quiet p=1,,2",
+        "type=11,value=io.systemd.stub.kernel-cmdline-extra=quiet p=1,,2 no_timer_check",
+        "type=11,value=io.systemd.boot.kernel-cmdline-extra=quiet p=1,,2 no_timer_check",
     ]
+    assert value_of(words(spec, "kvm"), "-smbios")[1].endswith("extra=quiet p=1,,2")
 
 
 def test_the_command_to_repeat_a_run_by_hand_needs_no_inherited_sockets() -> None:
