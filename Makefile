@@ -5,11 +5,11 @@ VENV    := .venv
 AETHER  := $(VENV)/bin/aether
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup run build test lint unit bench clean
+.PHONY: help setup run build test test-machines lint unit bench clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 run: $(AETHER) ## Set up, build the machine, boot it and talk to it
 	$(AETHER) run $(MACHINE)
@@ -22,6 +22,9 @@ setup: $(AETHER) ## Set up alone: leaves the command as .venv/bin/aether
 
 test: $(VENV)/dev ## Set up, check and run every test, the booted ones too
 	$(VENV)/bin/python tests/run.py
+
+test-machines: $(VENV)/dev ## Three virtual machines, each from the generic image to its own, and the fallback
+	$(VENV)/bin/python -m pytest tests/machines
 
 lint: $(VENV)/dev ## Style and types
 	$(VENV)/bin/python tests/run.py --only lint

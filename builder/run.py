@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from builder import terminal, vmdisk
+from builder import boot_record, terminal, vmdisk
 from builder.build import BuiltImage, build
 from builder.cache import write_atomically
 from builder.errors import AetherError
@@ -22,6 +22,7 @@ from builder.qemu_process import ShutdownReason
 from builder.vm import Machine
 
 LONGEST_QUESTION = 64 * 1024  # bytes; it is one argument of a command in the guest (Linux: 128 KiB)
+PATIENCE = 5.0  # seconds that a person who has an answer waits for what still starts
 QUESTION = "Who are you?"  # what is asked where nobody can type
 
 
@@ -54,7 +55,7 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
         cpu=qemu.cpu,
         machine=qemu.machine,
         # Where there is a second entry to boot, a panic is not the end.
-        on_panic="reboot" if built.machine.image.fallback else "end",
+        on_panic="reboot" if built.machine.image.fallback and not options.direct else "end",
         devices=tuple(qemu.devices),
         accel=options.accel,
         network=options.network,
@@ -62,16 +63,18 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
     )
 
 
-def prepared(name: str, options: Options) -> tuple[BuiltImage, MachineSpec]:
-    """The machine, built, and its own disk, up to date with the newest image."""
+def prepared(name: str, options: Options) -> tuple[BuiltImage, MachineSpec, bool]:
+    """The machine, built, its own disk, up to date with the newest image, and whether that disk is new."""
     if options.memory:
         memory_bytes(options.memory)  # a mistake in it is told before anything is built
     built = build(name, gate=options.gate)
     home = vmdisk.state_dir(built.machine.name)
     size = memory_bytes(built.machine.qemu.disk)
+    is_new = options.new_disk or not (home / "disk.raw").exists()
     disk = vmdisk.prepare(built.image, built.layout, home, size, new=options.new_disk)
     spec = spec_of(built, home / "run", disk, options)
-    return built, dataclasses.replace(spec, uuid=_kept_uuid(home / "uuid", new=options.new_disk))
+    spec = dataclasses.replace(spec, uuid=_kept_uuid(home / "uuid", new=options.new_disk))
+    return built, spec, is_new
 
 
 def run(name: str, options: Options | None = None) -> int:
@@ -82,7 +85,7 @@ def run(name: str, options: Options | None = None) -> int:
     options = options or Options()
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return ask(name, QUESTION, options)
-    built, spec = prepared(name, options)
+    built, spec, is_new = prepared(name, options)
     spec = dataclasses.replace(spec, extra_kernel_words=terminal.size_words())
     with Machine(spec, tools=built.toolchain, on_terminal=True) as machine:
         _introduce(machine)
@@ -91,6 +94,7 @@ def run(name: str, options: Options | None = None) -> int:
         reason = machine.interact()
         if reason is ShutdownReason.VANISHED:
             raise machine.failure("QEMU ended without a reason")
+    _record_boot(built, machine, is_new)
     print(f"‣ {name} ended: {reason}; its serial line is in {machine.files.serial_log}", file=sys.stderr)
     return 1 if reason in (ShutdownReason.GUEST_PANIC, ShutdownReason.HOST_ERROR) else 0
 
@@ -108,7 +112,7 @@ def ask(name: str, question: str, options: Options | None = None) -> int:
             hint="`aether run MACHINE`, then /shell, then: agent QUESTION < FILE",
         )
     options = options or Options()
-    built, spec = prepared(name, options)
+    built, spec, is_new = prepared(name, options)
     with Machine(spec, tools=built.toolchain) as machine, _powered_down(machine):
         _introduce(machine)
         with step(f"Boot {name} until its agent is ready", f"boot {name}"):
@@ -117,7 +121,20 @@ def ask(name: str, question: str, options: Options | None = None) -> int:
         with step("Ask the agent", f"ask {name}"):
             answer = machine.ask(question)
         print(answer.text, flush=True)
+        machine.read_boot(PATIENCE)
+    _record_boot(built, machine, is_new)
     return 0 if answer.status == 0 else 1
+
+
+def _record_boot(built: BuiltImage, machine: Machine, is_new: bool) -> None:
+    """Keep how long the boot took, for `aether report`; no reason to fail for it."""
+    if machine.boot is None:
+        return
+    path = boot_record.place(built.machine.name)
+    try:
+        boot_record.add(path, boot_record.of(machine, machine.boot, built.key, first=is_new))
+    except OSError as error:
+        print(f"  the boot's times are not kept: {error}", file=sys.stderr)
 
 
 @contextmanager

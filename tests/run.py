@@ -23,6 +23,8 @@ CHECKS: dict[str, list[list[str | Path]]] = {
     "build": [[BIN / "aether", "build", "qemu-x86_64"]],
     "native": [[BIN / "python", "-m", "pytest", "tests/native"]],
     "boot": [[BIN / "python", "-m", "pytest", "tests/boot"]],
+    # One of three and the fallback test, which shares it; `make test-machines` runs all.
+    "machines": [[BIN / "python", "-m", "pytest", "tests/machines", "-k", "q35-nvme"]],
 }
 
 

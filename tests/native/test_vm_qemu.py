@@ -22,6 +22,7 @@ import pytest
 from builder import accel, powercut, toolchain
 from builder.errors import AetherError
 from builder.qemu_command import MachineSpec
+from builder.qemu_devices import DEVICES, DISKS, MACHINES, TPMS, MachineType
 from builder.qemu_process import ShutdownReason
 from builder.vm import Machine, MachineFailed
 
@@ -175,6 +176,61 @@ def test_a_disk_has_one_machine_at_a_time(tools: toolchain.Toolchain, tmp_path: 
         disk.with_name("disk.raw.lock").rename(tmp_path / "aside")
         with pytest.raises(AetherError, match="in use by another QEMU"):
             second.start()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_device_is_one_that_qemu_gives_both_machine_types(
+    tools: toolchain.Toolchain, tmp_path: Path, machine: MachineType
+) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(1 << 20))
+    other = [name for name, one in DEVICES.items() if one.kind not in ("disk", "tpm") and name != "vsock"]
+    for number, name in enumerate(DISKS):
+        devices = [name, TPMS[number % len(TPMS)], *(other if number == 0 else [])]
+        if machine == "pc":
+            devices = [one for one in devices if one != "smbus-ipmi"]
+        described = spec(tmp_path / name, disk=disk, machine=machine, devices=tuple(devices))
+        with Machine(described, tools=tools) as made:
+            made.start()
+            assert made.status() == "running"
+
+
+def test_the_emulated_tpm_ends_with_its_machine_and_keeps_its_state(
+    tools: toolchain.Toolchain, tmp_path: Path
+) -> None:
+    with Machine(spec(tmp_path, devices=("tpm-crb", "vga")), tools=tools) as made:
+        made.start()
+        made.wait_serial(BOOT_MENU)
+        made.crash()
+        kept = tmp_path / "tpm/tpm2-00.permall"
+        assert kept.stat().st_size > 0
+        made.start()  # a TPM that still held its state would refuse
+        assert made.status() == "running"
+        made.wait_serial(BOOT_MENU)
+
+
+def test_a_machine_with_a_tpm_can_be_started_by_its_script(
+    tools: toolchain.Toolchain, tmp_path: Path
+) -> None:
+    with Machine(spec(tmp_path, devices=("tpm-tis",)), tools=tools) as made:
+        made.start()
+        made.crash()
+        with subprocess.Popen(
+            ["sh", made.repeat_script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as hand:
+            assert hand.stdout is not None
+            seen = b""
+            deadline = time.monotonic() + 60
+            while b"BdsDxe" not in seen and time.monotonic() < deadline:
+                assert select.select([hand.stdout], [], [], 60)[0]
+                chunk = os.read(hand.stdout.fileno(), 4096)
+                assert chunk, seen
+                seen += chunk
+            os.killpg(hand.pid, signal.SIGKILL)
+        assert b"BdsDxe" in seen
 
 
 def test_a_disk_that_is_not_there_is_a_mistake(tools: toolchain.Toolchain, tmp_path: Path) -> None:
