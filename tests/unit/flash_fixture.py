@@ -14,8 +14,9 @@ from builder.flash_write import EDGE, Content
 
 MIB = 1 << 20
 SIGNATURE = b"EFI PART"
-DISK, DATA_END, IMAGE_END = 24 * MIB, 10 * MIB, 11 * MIB
-WRITES_BEFORE_SEAL = 2 + 1 + 3 + 1  # wipe; head, 9 MiB of partitions and 1 of zeros in pieces of 4; tail
+DISK, DATA_END, IMAGE_END = 8 * MIB, 3 * MIB, 4 * MIB
+CHUNK = MIB
+WRITES_BEFORE_SEAL = 2 + 1 + 3 + 1  # wipe; head, 2 MiB of partitions and 1 of zeros in pieces; tail
 
 
 def sealed(fill: bytes) -> tuple[bytes, bytes]:
@@ -25,7 +26,7 @@ def sealed(fill: bytes) -> tuple[bytes, bytes]:
 
 
 def content(folder: Path, size: int = DISK) -> Content:
-    """An image of 11 MiB in `folder`, for a disk of `size` bytes."""
+    """An image of 4 MiB in `folder`, for a disk of `size` bytes."""
     image = folder / "image.raw"
     if not image.exists():
         image.write_bytes(os.urandom(DATA_END) + b"backup" * 10)
