@@ -183,7 +183,7 @@ def test_credentials_and_kernel_words_reach_the_guest_by_smbios_with_commas_doub
         "type=11,value=io.systemd.stub.kernel-cmdline-extra=quiet p=1,,2 no_timer_check",
         "type=11,value=io.systemd.boot.kernel-cmdline-extra=quiet p=1,,2 no_timer_check",
     ]
-    assert value_of(words(spec, "kvm"), "-smbios")[1].endswith("extra=quiet p=1,,2")
+    assert value_of(words(spec, accel="kvm"), "-smbios")[1].endswith("extra=quiet p=1,,2")
 
 
 def test_the_command_to_repeat_a_run_by_hand_needs_no_inherited_sockets() -> None:
