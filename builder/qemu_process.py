@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -95,6 +95,7 @@ class QemuProcess:
     events: list[Event] = field(default_factory=list)
     ready_lines: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     odd_lines: list[str] = field(default_factory=list)
+    loader_starts: list[float] = field(default_factory=list)  # when the firmware started something
     killed: bool = False
     started: float = 0.0  # when the processors last began to run from the start
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,6 +121,10 @@ class QemuProcess:
     def changed(self) -> None:
         """Wake whoever waits."""
         self._changed.set()
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something run beside the waits until the process is closed."""
+        self._tasks.append(asyncio.create_task(work))
 
     async def wait_for(self, look: Callable[[], T | None], timeout: float) -> T:
         """What `look` returns once it is not None, asked after everything that happens.
@@ -367,5 +372,5 @@ async def launch(
         started._watch_exit(os.pidfd_open(process.pid)),
         started._watch_ready(ready_ours),
     ):
-        started._tasks.append(asyncio.create_task(watch))
+        started.beside(watch)
     return started

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from builder import accel, failure_bundle, guest, powercut, terminal, toolchain
+from builder import accel, boot_phases, failure_bundle, guest, powercut, terminal, toolchain
 from builder.cache import lock, write_atomically
 from builder.errors import AetherError
 from builder.guest import Completed, GuestAgent
@@ -99,6 +99,7 @@ class Machine:
         self.spec = dataclasses.replace(spec, devices=devices)
         self.tools = tools or toolchain.ensure()
         self.ready: Ready | None = None
+        self.boot: boot_phases.Boot | None = None
         self.boots = 0
         self._on_terminal = on_terminal
         self._runner = asyncio.Runner()
@@ -160,6 +161,7 @@ class Machine:
                 tpm_argv_for=self._tpm_argv if self.spec.has_tpm else None,
             )
         self._process.started = asyncio.get_running_loop().time()
+        self._process.beside(boot_phases.watch_loader(self._process, self.files.serial_log))
         await self._process.command("cont")
 
     def close(self) -> None:
@@ -400,8 +402,29 @@ class Machine:
         self._wait(inflate(), f"its balloon to leave {memory >> 20} MiB", timeout)
 
     def interact(self) -> ShutdownReason:
-        """Join the serial line to this terminal until the machine ends (terminal.py)."""
-        return self._run(terminal.join(self._alive()))
+        """Join the serial line to this terminal until the machine ends (terminal.py).
+
+        Meanwhile the phases of its boot are read into `boot`, if it comes up.
+        """
+        process = self._alive()
+
+        async def note() -> None:
+            await process.wait_for(lambda: process.ready_lines or None, READY_SECONDS["tcg"])
+            self.boot = await boot_phases.read(process, self._agent)
+
+        async def joined() -> ShutdownReason:
+            process.beside(note())
+            return await terminal.join(process)
+
+        return self._run(joined())
+
+    def read_boot(self, patience: float = 60.0) -> boot_phases.Boot | None:
+        """The phases of the boot that came up last, also in `boot`; None if the guest does not tell them.
+
+        Waits up to `patience` seconds for the end of the boot: without it one figure is missing.
+        """
+        self.boot = self._run(boot_phases.read(self._alive(), self._agent, patience))
+        return self.boot
 
     # ---- machinery
 
