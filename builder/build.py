@@ -74,11 +74,16 @@ def wanted_with_drivers(
 
     Raises Mistakes for a driver that this kernel does not have or cannot build in.
     """
+    return drivers.complete(named_drivers(machine), wanted(machine), tools, source)
+
+
+def named_drivers(machine: profile.Profile) -> list[drivers.Named]:
+    """The machine's `kernel.drivers`, each with its place."""
     named = []
     for index, driver in enumerate(machine.kernel.drivers):
         place = machine.place("kernel", "drivers", index)
         named.append(drivers.Named(driver, place.path, place.line))
-    return drivers.complete(named, wanted(machine), tools, source)
+    return named
 
 
 def command_line(machine: profile.Profile) -> list[str]:
@@ -87,10 +92,20 @@ def command_line(machine: profile.Profile) -> list[str]:
     return [*image.COMMAND_LINE, *wait, *machine.kernel.command_line]
 
 
+def stock_command_line(machine: profile.Profile) -> list[str]:
+    """The words that Debian's own kernel is started with on the machine."""
+    return [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
+
+
 def hardness(
     machine: profile.Profile, tools: Toolchain, configuration: kconfig.Configuration
 ) -> hardening.Verdict:
-    """What the hardening checks say of the machine's configuration; AetherError if there is no checker."""
+    """What the hardening checks say of the machine's configuration; AetherError if there is no checker.
+
+    Debian's own kernel (`kernel.stock`) is reported, not judged.
+    """
+    if machine.kernel.stock:
+        return hardening.score(machine.name, tools, configuration, stock_command_line(machine))
     least = machine.kernel.hardening.least
     return hardening.verdict(machine.name, tools, configuration, command_line(machine), least)
 
@@ -113,7 +128,7 @@ def own_kernel(
         record = found.record
     else:
         print(f"the hardening gate of {machine.name} is skipped: nothing was checked", file=sys.stderr)
-    return kernel.ensure(tools, source, symbols), record
+    return kernel.ensure(tools, source, symbols, named_drivers(machine)), record
 
 
 def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
@@ -140,7 +155,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
     stock = stock_kernel(machine)
     if stock:
         record["kernel" if own is None else "fallback"] = {"package": stock}
-    stock_line = [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
+    stock_line = stock_command_line(machine)
     built_wheels = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants)
     card = machine.chat_model
     given = ImageInput(

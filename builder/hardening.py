@@ -76,6 +76,7 @@ class Verdict:
 
     `accepted` are the failing checks that an exception covers, `refused` those that none does, `stale` the
     exceptions for this machine whose check passes, `unknown` those whose check the checker does not have.
+    A kernel that is not `gated`, Debian's own, has a score alone.
     """
 
     machine: str
@@ -86,6 +87,7 @@ class Verdict:
     refused: tuple[Check, ...]
     stale: tuple[Entry, ...]
     unknown: tuple[Entry, ...]
+    gated: bool = True
 
     def count(self, kind: Kind, *, passed: bool) -> int:
         """How many checks of a kind passed, or failed."""
@@ -112,10 +114,29 @@ class Verdict:
         return {"passed": self.passed, "failed": self.failed, "checker": self.checker}
 
     @property
-    def score(self) -> str:
+    def verdict(
+    machine: str,
+    toolchain: Toolchain,
+    configuration: Configuration,
+    command_line: Sequence[str],
+    least: int,
+    exceptions: Path = hardening_exceptions.EXCEPTIONS,
+) -> Verdict:
+    """The verdict over a machine's proven configuration; `command_line` are the image's words.
+
+    Raises Mistakes for what is wrong in the exceptions, AetherError where the checker cannot be had.
+    """
+    entries = hardening_exceptions.load(exceptions)
+    checker = ensure(toolchain)
+    words = full_command_line(command_line, configuration.values)
+    checks = examine(toolchain, checker, configuration.text, words)
+    return judge(machine, checker.version, checks, entries, configuration.values, least)
+
+
+def score(self) -> str:
         """The score as a line."""
-        checks = self.passed + self.failed
-        return f"{self.passed} of {checks} hardening checks pass, {self.least} have to"
+        said = f"{self.passed} of {self.passed + self.failed} hardening checks pass"
+        return f"{said}, {self.least} have to" if self.gated else said
 
 
 def ensure(toolchain: Toolchain) -> Checker:
@@ -223,23 +244,14 @@ def judge(
     )
 
 
-def verdict(
-    machine: str,
-    toolchain: Toolchain,
-    configuration: Configuration,
-    command_line: Sequence[str],
-    least: int,
-    exceptions: Path = hardening_exceptions.EXCEPTIONS,
+def score(
+    machine: str, toolchain: Toolchain, configuration: Configuration, command_line: Sequence[str]
 ) -> Verdict:
-    """The verdict over a machine's proven configuration; `command_line` are the image's words.
-
-    Raises Mistakes for what is wrong in the exceptions, AetherError where the checker cannot be had.
-    """
-    entries = hardening_exceptions.load(exceptions)
+    """The same of a kernel that others made: which checks pass, without a limit or exceptions."""
     checker = ensure(toolchain)
     words = full_command_line(command_line, configuration.values)
     checks = examine(toolchain, checker, configuration.text, words)
-    return judge(machine, checker.version, checks, entries, configuration.values, least)
+    return Verdict(machine, checker.version, 0, checks, {}, (), (), (), gated=False)
 
 
 def refuse(

@@ -15,6 +15,8 @@ WIDTH = 100
 def summary(found: Verdict) -> str:
     """The verdict in a line."""
     cmdline = f"{found.count('cmdline', passed=True)} of {_total(found)} of the command line"
+    if not found.gated:
+        return f"{found.score}; {cmdline}; Debian's own kernel is not gated"
     wrong = len(found.refused) + len(found.stale) + len(found.unknown) + (found.passed < found.least)
     said = f"{wrong} against it: the gate refuses it" if wrong else "the rest is accepted with reasons"
     return f"{found.score}; {cmdline}; {said}"
@@ -26,6 +28,8 @@ def _total(found: Verdict) -> int:
 
 def lines(found: Verdict) -> list[str]:
     """The failing checks, those that nothing accepts first; checks of one exception stand together."""
+    if not found.gated:
+        return [f"  {one}: {one.failure}" for one in found.checks if not one.passed]
     said = [f"  {one}: {one.failure}; NOT ACCEPTED" for one in found.refused]
     groups: dict[int, tuple[Entry, list[str]]] = {}
     for check, entry in found.accepted.items():
@@ -59,6 +63,7 @@ def facts(found: Verdict) -> dict[str, Any]:
         failing.append(one)
     return {
         **found.record,
+        "gated": found.gated,
         "least": found.least,
         "cmdline": {
             "passed": found.count("cmdline", passed=True),
