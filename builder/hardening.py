@@ -114,26 +114,7 @@ class Verdict:
         return {"passed": self.passed, "failed": self.failed, "checker": self.checker}
 
     @property
-    def verdict(
-    machine: str,
-    toolchain: Toolchain,
-    configuration: Configuration,
-    command_line: Sequence[str],
-    least: int,
-    exceptions: Path = hardening_exceptions.EXCEPTIONS,
-) -> Verdict:
-    """The verdict over a machine's proven configuration; `command_line` are the image's words.
-
-    Raises Mistakes for what is wrong in the exceptions, AetherError where the checker cannot be had.
-    """
-    entries = hardening_exceptions.load(exceptions)
-    checker = ensure(toolchain)
-    words = full_command_line(command_line, configuration.values)
-    checks = examine(toolchain, checker, configuration.text, words)
-    return judge(machine, checker.version, checks, entries, configuration.values, least)
-
-
-def score(self) -> str:
+    def score(self) -> str:
         """The score as a line."""
         said = f"{self.passed} of {self.passed + self.failed} hardening checks pass"
         return f"{said}, {self.least} have to" if self.gated else said
@@ -242,6 +223,25 @@ def judge(
         stale=tuple(one for one in here if (found := known.get(one.key)) is not None and found.passed),
         unknown=tuple(one for one in entries if one.key not in known),
     )
+
+
+def verdict(
+    machine: str,
+    toolchain: Toolchain,
+    configuration: Configuration,
+    command_line: Sequence[str],
+    least: int,
+    exceptions: Path = hardening_exceptions.EXCEPTIONS,
+) -> Verdict:
+    """The verdict over a machine's proven configuration; `command_line` are the image's words.
+
+    Raises Mistakes for what is wrong in the exceptions, AetherError where the checker cannot be had.
+    """
+    entries = hardening_exceptions.load(exceptions)
+    checker = ensure(toolchain)
+    words = full_command_line(command_line, configuration.values)
+    checks = examine(toolchain, checker, configuration.text, words)
+    return judge(machine, checker.version, checks, entries, configuration.values, least)
 
 
 def score(
