@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from builder import kconfig, kconfig_proof
+from builder import kconfig, kconfig_proof, kernel_proof
 from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
+from builder.drivers import Named
 from builder.errors import AetherError, StepFailed
 from builder.kconfig import DETECTED_LAYER, Configuration, Wanted
 from builder.kernel_source import Source
@@ -90,14 +91,16 @@ def _explain(
     kconfig_proof.raise_mistakes(kconfig_proof.lost(wanted, configuration.symbols))
 
 
-def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kernel:
+def ensure(
+    toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted], drivers: Sequence[Named] = ()
+) -> Kernel:
     """The kernel with what is wanted: configured, proven, and compiled if the cache does not have it.
 
     Raises Mistakes or AetherError before compiling (see `configured`), StepFailed if compiling fails,
-    AetherError if bzImage comes out larger than the limit.
+    AetherError if bzImage comes out larger than the limit, Mistakes for each of `drivers` that is not in it.
     """
     configuration = configured(toolchain, tree, wanted)
-    key = digest(tree.key, configuration.text, toolchain.key, BUILD_METADATA, tree.date)
+    key = digest(tree.key, configuration.text, toolchain.key, BUILD_METADATA, tree.date, kernel_proof.FILES)
 
     def make(folder: Path) -> None:
         started = time.monotonic()
@@ -109,6 +112,7 @@ def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kern
             shutil.copy2(output / "arch/x86/boot/bzImage", bzimage)
             shutil.copy2(output / "System.map", folder / "System.map")
             shutil.copy2(output / ".config", folder / "config")
+            kernel_proof.record(toolchain, output, folder)
             size = bzimage.stat().st_size
             largest = LARGEST_WITH_DRIVERS if _has_drivers(wanted) else LARGEST_BZIMAGE
             if size > largest:
@@ -128,7 +132,9 @@ def ensure(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> Kern
             }
             write_atomically(folder / "kernel.json", json.dumps(record, indent=1) + "\n")
 
-    return load(product("kernel", key, make))
+    built = load(product("kernel", key, make))
+    kernel_proof.prove(drivers, built.folder)
+    return built
 
 
 def load(folder: Path) -> Kernel:
