@@ -94,7 +94,8 @@ def command_line(machine: profile.Profile) -> list[str]:
 
 def stock_command_line(machine: profile.Profile) -> list[str]:
     """The words that Debian's own kernel is started with on the machine."""
-    return [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line]
+    told = () if machine.kernel.stock else (image.FALLBACK_WORD,)
+    return [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line, *told]
 
 
 def hardness(

@@ -66,6 +66,7 @@ WAIT = ("rootwait",)
 WAIT_WITH_FALLBACK = ("rootwait=30",)
 # Debian's initramfs restarts the machine when it finds no root, instead of offering a shell.
 STOCK_COMMAND_LINE = ("panic=10",)
+FALLBACK_WORD = "aetheros.fallback"  # what the fallback's entry says to aetheros-fallback.service
 
 LAUNCHERS = {
     "usr/bin/agent": "agentd.cli",
