@@ -102,7 +102,17 @@ def _is_march(name: str) -> str:
     return name
 
 
+def _is_firmware_name(name: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]+", name) or name.startswith("/") or ".." in name.split("/"):
+        raise wrong(
+            f"'{name}' is not the name of a firmware file",
+            "a name below /usr/lib/firmware, or a pattern: iwlwifi-8265-*",
+        )
+    return name
+
+
 March = Annotated[str, AfterValidator(_is_march)]
+FirmwareName = Annotated[str, AfterValidator(_is_firmware_name)]
 Driver = Annotated[str, AfterValidator(_is_driver)]
 Fragment = Annotated[str, AfterValidator(_is_fragment)]
 Symbol = Annotated[str, AfterValidator(_is_symbol)]
@@ -165,6 +175,17 @@ class Hardening(Written):
     )
 
 
+class FirmwareFiles(Written):
+    """Files that a kernel with the fragment `firmware` brings for its drivers and the processor."""
+
+    microcode: tuple[FirmwareName, ...] = Field(
+        default=(), description="the processor's microcode: `intel-ucode/06-8e-*`"
+    )
+    only: dict[Driver, tuple[FirmwareName, ...]] = Field(
+        default={}, description="of what a driver may ask for, the files that fit: `i915: [i915/kbl_*]`"
+    )
+
+
 class Kernel(Written):
     """The kernel's source, configuration and command line."""
 
@@ -183,6 +204,9 @@ class Kernel(Written):
         default=(),
         description="drivers to build in, by the name of their module, with all that they need",
     )
+    firmware: FirmwareFiles = Field(
+        default=FirmwareFiles(), description="firmware and microcode; needs the fragment `firmware`"
+    )
     command_line: tuple[Word, ...] = Field(default=(), description="words for the kernel's command line")
     hardening: Hardening = Field(default=Hardening(), description="the hardening gate")
 
@@ -196,6 +220,11 @@ class Kernel(Written):
         if not self.stock and not self.fragments:
             raise wrong(
                 "a kernel that is made here needs fragments", "such as base, systemd, security, agent"
+            )
+        if self.firmware != FirmwareFiles() and "firmware" not in self.fragments:
+            raise wrong(
+                "kernel.firmware is for a kernel with the fragment firmware",
+                "add it to kernel.fragments, or take kernel.firmware away",
             )
         return self
 
