@@ -107,8 +107,8 @@ def hardness(
     """
     if machine.kernel.stock:
         return hardening.score(machine.name, tools, configuration, stock_command_line(machine))
-    least = machine.kernel.hardening.least
-    return hardening.verdict(machine.name, tools, configuration, command_line(machine), least)
+    words, least = command_line(machine), machine.kernel.hardening.least
+    return hardening.verdict(machine.name, tools, configuration, words, least, machine.kernel.drivers)
 
 
 def own_kernel(

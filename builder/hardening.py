@@ -9,7 +9,7 @@ Not for: which symbols harden a kernel (kernel-config/security.config), printing
 import difflib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from builder import apt, hardening_exceptions
 from builder.cache import digest, product, write_atomically
 from builder.errors import AetherError, Mistake, Mistakes
 from builder.hardening_exceptions import KINDS, Entry, Kind
+from builder.kbuild_symbols import module_name
 from builder.kconfig import Configuration, Wanted, effective
 from builder.kconfig_symbols import Symbol
 from builder.progress import step
@@ -198,9 +199,11 @@ def judge(
     entries: Sequence[Entry],
     values: Mapping[str, str],
     least: int,
+    drivers: Iterable[str] = (),
 ) -> Verdict:
     """What the checks come to under the exceptions; `values` are the configuration's."""
-    here = [one for one in entries if one.rule.holds(machine, values)]
+    modules = {module_name(name) for name in drivers}
+    here = [one for one in entries if one.rule.holds(machine, modules, values)]
     by_check = {one.key: one for one in here}
     known = {one.key: one for one in checks}
     accepted: dict[Check, Entry] = {}
@@ -231,6 +234,7 @@ def verdict(
     configuration: Configuration,
     command_line: Sequence[str],
     least: int,
+    drivers: Iterable[str] = (),
     exceptions: Path = hardening_exceptions.EXCEPTIONS,
 ) -> Verdict:
     """The verdict over a machine's proven configuration; `command_line` are the image's words.
@@ -241,7 +245,7 @@ def verdict(
     checker = ensure(toolchain)
     words = full_command_line(command_line, configuration.values)
     checks = examine(toolchain, checker, configuration.text, words)
-    return judge(machine, checker.version, checks, entries, configuration.values, least)
+    return judge(machine, checker.version, checks, entries, configuration.values, least, drivers)
 
 
 def score(

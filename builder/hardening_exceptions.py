@@ -3,7 +3,7 @@
 Data that people write. Not for: running the checks, or judging by these rules (hardening.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from builder.errors import Mistakes
+from builder.kbuild_symbols import module_name
 from builder.yamlfile import Document, Place, Written, check, read, wrong
 
 EXCEPTIONS = Path(__file__).parent.parent / "kernel-config" / "hardening-exceptions.yaml"
@@ -39,6 +40,9 @@ class Accepted(Written):
     where: tuple[str, ...] = Field(
         default=(), description="kernel symbols: accepted where one of them is on; without it everywhere"
     )
+    drivers: tuple[str, ...] = Field(
+        default=(), description="modules: accepted where the machine has one of them as a driver"
+    )
     machines: tuple[str, ...] = Field(
         default=(), description="patterns of machines' names; without it every machine"
     )
@@ -54,10 +58,13 @@ class Accepted(Written):
                 raise wrong(f"'{symbol}' begins with CONFIG_", f"write {symbol.removeprefix('CONFIG_')}")
         return self
 
-    def holds(self, machine: str, values: Mapping[str, str]) -> bool:
-        """Whether it is for this machine, whose configuration has these values."""
-        named = not self.machines or any(fnmatchcase(machine, pattern) for pattern in self.machines)
-        return named and (not self.where or any(values.get(symbol) in ("y", "m") for symbol in self.where))
+    def holds(self, machine: str, drivers: Collection[str], values: Mapping[str, str]) -> bool:
+        """Whether it is for this machine, with these drivers and these values of its configuration."""
+        return (
+            (not self.machines or any(fnmatchcase(machine, pattern) for pattern in self.machines))
+            and (not self.drivers or any(module_name(name) in drivers for name in self.drivers))
+            and (not self.where or any(values.get(symbol) in ("y", "m") for symbol in self.where))
+        )
 
 
 class _File(Written):

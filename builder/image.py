@@ -49,14 +49,16 @@ SEED = "6a0f3bd2-5f0f-4a86-9f5b-2a1f7d1b6c55"
 # Files get this date at the latest; a fixed one keeps builds equal. 2025-11-01.
 EPOCH = 1761955200
 
-# What the kernel is always told: where the root is, who is the first process, and that partitions
-# are found by early-mounts, not guessed.
+# What the kernel is always told: where the root is, who is the first process, that partitions are found
+# by early-mounts, not guessed, and that free memory is given out in random order, which
+# CONFIG_SHUFFLE_PAGE_ALLOCATOR does only when told (measured in instructions: 0.5 % of a boot).
 COMMAND_LINE = (
     "root=PARTLABEL=aetheros-system",
     "rootfstype=erofs",
     "ro",
     "init=/usr/lib/aetheros/early-mounts",
     "systemd.gpt_auto=0",
+    "page_alloc.shuffle=1",
     "console=tty1",
     "console=ttyS0,115200",
 )

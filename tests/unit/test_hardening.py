@@ -5,7 +5,7 @@ checks that pass.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,10 +47,15 @@ SPECTRE = check("spectre_v2", wants="is not off", found="is off, not found", cmd
 
 
 def judge(
-    path: Path, *checks: Check, values: Mapping[str, str] | None = None, least: int = 0, machine: str = "m"
+    path: Path,
+    *checks: Check,
+    values: Mapping[str, str] | None = None,
+    least: int = 0,
+    machine: str = "m",
+    drivers: Sequence[str] = (),
 ) -> Verdict:
     entries = hardening_exceptions.load(path)
-    return hardening.judge(machine, "1.0-1", checks, entries, values or {}, least)
+    return hardening.judge(machine, "1.0-1", checks, entries, values or {}, least, drivers)
 
 
 def configuration(folder: Path, *symbols: Mapping[str, object]) -> Configuration:
@@ -117,13 +122,16 @@ def test_an_exception_whose_check_passes_is_stale(tmp_path: Path) -> None:
     assert said["exceptions.yaml:4"][0] == "VT (kconfig) passes on m, its exception is stale"
 
 
-@pytest.mark.parametrize("limit", ["where: [DRM, DRM_PANEL]", 'machines: ["lab-*"]'])
+@pytest.mark.parametrize(
+    "limit", ["where: [DRM, DRM_PANEL]", "drivers: [vt6656_stage]", 'machines: ["lab-*"]']
+)
 def test_an_exception_may_hold_for_some_machines_alone(tmp_path: Path, limit: str) -> None:
     path = write(tmp_path, f"exceptions:\n  - kconfig: {{FB: is not set}}\n    {limit}\n    reason: r\n")
-    assert judge(path, FB, machine="lab-1", values={"DRM": "y"}).holds
-    assert judge(path, FB, machine="m", values={"DRM": "n"}).refused == (FB,)
-    assert judge(path, check("FB"), machine="lab-1", values={"DRM": "y"}).stale
-    assert judge(path, check("FB"), machine="m").holds
+    for failing in (FB, check("FB")):
+        there = judge(path, failing, machine="lab-1", values={"DRM": "y"}, drivers=["nvme", "vt6656-stage"])
+        elsewhere = judge(path, failing, machine="m", values={"DRM": "n"}, drivers=["nvme"])
+        assert (there.holds, bool(there.stale)) == (not failing.passed, failing.passed)
+        assert (elsewhere.holds, bool(elsewhere.refused)) == (failing.passed, not failing.passed)
 
 
 def test_an_exception_for_a_check_that_there_is_not_is_told_with_what_there_is(tmp_path: Path) -> None:
