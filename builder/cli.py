@@ -184,6 +184,25 @@ def _flash(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of boots; MACHINE comes first")
+    return int(text)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    _machine(parser)
+    parser.add_argument(
+        "--measure",
+        metavar="N",
+        nargs="?",
+        type=_count,
+        const=3,
+        help="first boot it and generic-x86_64 N times each, in turns (default: 3)",
+    )
+    _json(parser)
+
+
 def _agentd(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
     parser.add_argument("--state", metavar="DIR", type=Path, required=True, help="folder of its memory")
@@ -244,6 +263,14 @@ COMMANDS = {
         "written. Everything on the disk is lost: its model has to be typed, or --yes given. A disk that\n"
         "is in use, or that this host runs from, is refused. Interrupted, it leaves a disk without a\n"
         "partition table, never half a system that looks whole.",
+    ),
+    "report": (
+        _report,
+        commands.report,
+        "a machine in figures beside generic-x86_64: kernel, hardening, sizes, boot phases",
+        "generic-x86_64 starts Debian's own stock kernel. Every `aether run` and `aether ask` keeps how long\n"
+        "its boot took; the last ones of the present image count. --measure boots both in the same QEMU, on\n"
+        "disks that are thrown away, and builds them first if need be. A picture is written beside the image.",
     ),
     "agentd": (
         _agentd,

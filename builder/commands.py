@@ -242,6 +242,22 @@ def flash(given: argparse.Namespace) -> int:
     return 0
 
 
+def report(given: argparse.Namespace) -> int:
+    """The machine's figures; its picture is written beside its image."""
+    from builder import build, machine_report, machine_report_picture, machine_report_text, measure_boots
+
+    built = build.build(given.machine)
+    if given.measure:
+        measure_boots.measure(built, given.measure)
+    found = machine_report.report(built)
+    picture = machine_report_picture.write(found)
+    if given.json:
+        print_json(machine_report_text.as_json(found, picture))
+    else:
+        print("\n".join([*machine_report_text.lines(found), "", str(picture)]))
+    return 0
+
+
 def agentd(given: argparse.Namespace) -> int:
     """Run the machine's agent on this host."""
     from builder import models, native, profile, toolchain, wheels
