@@ -63,6 +63,16 @@ def _models(**_: Any) -> list[str]:
     return list(catalogue.known())
 
 
+def _symbols(prefix: str, **_: Any) -> list[str]:
+    from builder import kernel_command
+
+    return kernel_command.symbol_names(prefix)
+
+
+def _others(**_: Any) -> list[str]:
+    return ["debian", *_machines()]
+
+
 def _machine(parser: argparse.ArgumentParser) -> None:
     action = parser.add_argument(
         "machine", metavar="MACHINE", help="a machine's name, or the path of its .yaml file"
@@ -116,10 +126,19 @@ def _models_command(parser: argparse.ArgumentParser) -> None:
 
 def _kernel(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
-    parser.add_argument("--build", action="store_true", help="compile it too")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--build", action="store_true", help="compile it too")
     parser.add_argument(
         "--hardening", action="store_true", help="the hardening checks that fail, and why that is accepted"
     )
+    symbol = one.add_argument(
+        "--explain", metavar="SYMBOL", help="why a symbol is as it is, and what would make it otherwise"
+    )
+    symbol.completer = _symbols  # type: ignore[attr-defined]
+    other = one.add_argument(
+        "--diff", metavar="OTHER", help="compare with another machine's kernel, or with `debian`'s own"
+    )
+    other.completer = _others  # type: ignore[attr-defined]
     _gate(parser)
     _json(parser)
 
@@ -239,7 +258,9 @@ COMMANDS = {
         commands.kernel,
         "configure a machine's kernel and prove its configuration",
         "Every symbol that the profile's fragments and kernel.config want is checked in the final .config;\n"
-        "each one that was lost is listed with the reason that Kconfig has. Nothing is compiled.",
+        "each one that was lost is listed with the reason that Kconfig has. Nothing is compiled.\n"
+        "Where layers want different values of a symbol the later one wins, and both reasons are shown.\n"
+        "--json lists every symbol with its value, the layer that decided it, and why. See docs/kernel.md.",
     ),
     "build": (_build, commands.build, "build a machine's image", "Prints the path of each file it made."),
     "run": (
@@ -268,9 +289,10 @@ COMMANDS = {
         _report,
         commands.report,
         "a machine in figures beside generic-x86_64: kernel, hardening, sizes, boot phases",
-        "generic-x86_64 starts Debian's own stock kernel. Every `aether run` and `aether ask` keeps how long\n"
-        "its boot took; the last ones of the present image count. --measure boots both in the same QEMU, on\n"
-        "disks that are thrown away, and builds them first if need be. A picture is written beside the image.",
+        "generic-x86_64 starts Debian's own stock kernel. Every `aether run` and `aether ask` keeps how\n"
+        "long its boot took; the last ones of the present image count. --measure boots both in the same\n"
+        "QEMU on disks that are thrown away, and builds them first if need be. A picture is written\n"
+        "beside the image.",
     ),
     "agentd": (
         _agentd,

@@ -120,50 +120,10 @@ def models(given: argparse.Namespace) -> int:
 
 
 def kernel(given: argparse.Namespace) -> int:
-    """Configure, prove and judge its hardening; compile if asked."""
-    from builder import build, hardening, hardening_text, kernel, kernel_source, profile, toolchain
-    from builder.errors import AetherError, Mistakes
+    """Configure, prove and judge; or explain a symbol, or compare; compile if asked."""
+    from builder import kernel_command
 
-    machine = profile.load(given.machine)
-    build.wanted(machine)  # mistakes in it are told before anything is fetched
-    tools = toolchain.ensure()
-    source = kernel_source.ensure(tools)
-    symbols = build.wanted_with_drivers(machine, tools, source)
-    configuration = kernel.configured(tools, source, symbols)
-    facts: dict[str, Any] = {
-        "machine": machine.name,
-        "source": f"{source.package.name} {source.package.version}",
-        "fragments": list(machine.kernel.fragments),
-        "wanted": len(symbols),
-        "symbols_y": configuration.symbols_y,
-        "config": str(configuration.config),
-    }
-    found: hardening.Verdict | None = None
-    try:
-        found = build.hardness(machine, tools, configuration)
-        facts["hardening"] = hardening_text.facts(found)
-        told = hardening_text.summary(found)
-    except Mistakes:
-        raise
-    except AetherError as error:  # without the checker the configuration is as good; --build says so itself
-        facts["hardening"] = {"error": error.message}
-        told = error.message
-    if given.build:
-        built, _ = build.own_kernel(machine, tools, source, gate=given.gate)
-        facts |= {"version": built.version, "size_bytes": built.size_bytes, "bzimage": str(built.bzimage)}
-    if given.json:
-        print_json(facts)
-        return 0
-    print(f"{facts['source']}, fragments {', '.join(facts['fragments'])}")
-    print(f"{facts['wanted']} wanted symbols, every one proven; {facts['symbols_y']} symbols set to y")
-    print(facts["config"])
-    print(told)
-    if given.hardening and found is not None:
-        print("\n".join(hardening_text.lines(found)))
-    if given.build:
-        print(f"Linux {facts['version']}, {facts['size_bytes']:,} bytes")
-        print(facts["bzimage"])
-    return 0
+    return kernel_command.command(given)
 
 
 def build(given: argparse.Namespace) -> int:
