@@ -84,7 +84,12 @@ def _lines(path: Path, source: Path) -> Iterator[_Line]:
             if match[2].startswith("$") and not symbols:
                 continue  # `foo-$(bar)`: computed
             around = tuple(symbol for guard in guards for symbol in guard)
+            if re.match(r"\$\(subst y,", match[2]):
+                around += tuple(symbols[:-1])  # `$(subst y,$(CONFIG_A),$(CONFIG_B))`: B, and A with it
+                symbols = symbols[-1:]
             symbol = symbols[0] if symbols else None
+            if match[1] == "obj" and match[2] == "m":
+                symbol = "MODULES"  # never linked into the kernel
             yield _Line(match[1], symbol, around, tuple(match[3].split()))
 
 

@@ -23,6 +23,8 @@ obj-$(CONFIG_DUMMY)+=dummy.o # not a device
 obj-$(CONFIG_IB) += ib-core.o $(ib-y)
 ib-$(CONFIG_IB_CM) += ib_cm.o
 obj-$(SOMETHING) += computed.o
+obj-m += never-in.o
+obj-$(subst y,$(CONFIG_L2TP),$(CONFIG_PPPOL2TP)) += l2tp_ppp.o
 """,
     "drivers/net/intel/Makefile": """
 obj-$(CONFIG_E1000E) += e1000e.o
@@ -81,6 +83,8 @@ def read(tree: Path) -> Tree:
         ("shared", "drivers/net/intel/shared", ("SHARED_A", "SHARED_B"), ("NET_VENDOR_INTEL",)),
         ("ib_core", "drivers/net/ib-core", ("IB",), ()),
         ("ib_cm", "drivers/net/ib_cm", ("IB_CM",), ()),
+        ("never_in", "drivers/net/never-in", ("MODULES",), ()),
+        ("l2tp_ppp", "drivers/net/l2tp_ppp", ("PPPOL2TP",), ("L2TP",)),
         ("xhci_pci", "drivers/usb/xhci-pci", ("USB_XHCI_PCI",), ("USB_PCI",)),
         ("otherwise", "drivers/usb/otherwise", ("OTHERWISE",), ()),
         ("either", "drivers/usb/either", ("EITHER",), ()),
