@@ -14,11 +14,13 @@ from pathlib import Path
 
 from builder import (
     cpu_names,
+    detected_firmware,
     detected_qemu,
     driver_choice,
     driver_database,
     driver_rules,
     drivers,
+    firmware_choice,
     kconfig,
     kconfig_proof,
 )
@@ -110,7 +112,9 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
         refused |= more
     verdicts = [_without(one, refused) for one in verdicts]
     extra = [one for one in extra if one not in refused]
-    text = _text(name, report, base, verdicts, extra, role, settings, resolution)
+    built_in = firmware_choice.built_in(database, configuration.values)
+    firmware = detected_firmware.lines(report, role, built_in, verdicts)
+    text = _text(name, report, base, verdicts, extra, role, settings, resolution, firmware)
     on = {symbol for symbol, value in configuration.values.items() if value == "y"}
     text += "\n".join([*detected_qemu.section(report, detected_qemu.driven(database, on)), ""])
     return Detected(name, text, tuple(verdicts), role, settings, resolution, configuration)
@@ -132,9 +136,10 @@ def role_of(report: Report) -> str:
 
 
 def _with_role(below: Sequence[Wanted], role: str) -> list[Wanted]:
-    """The base profile's layers with the role's fragment after its own, as a build puts them together."""
-    fragment = kconfig.load_fragment(kconfig.FRAGMENTS / f"{role}.config")
-    return drivers.between(below, fragment)
+    """The base profile's layers with the role's fragments after its own, as a build puts them together."""
+    names = [role, *detected_firmware.fragments(role)]
+    more = [one for name in names for one in kconfig.load_fragment(kconfig.FRAGMENTS / f"{name}.config")]
+    return drivers.between(below, more)
 
 
 def _refusal(message: str) -> str:
@@ -223,6 +228,7 @@ def _text(
     role: str,
     settings: Mapping[str, tuple[str, str]],
     resolution: Resolution,
+    firmware: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> str:
     driven = sum(bool(one.modules) for one in verdicts)
     machine = clean(report.name or "a machine without a name")
@@ -241,19 +247,20 @@ def _text(
         "",
         *_processor(report),
         "kernel:",
-        f"  fragments: [{role}]" + _why_role(report, role),
+        f"  fragments: [{', '.join([role, *detected_firmware.fragments(role)])}]" + _why_role(report, role),
         "  drivers:",
         *_drivers(verdicts),
     ]
     if extra:
         lines += ["    # the machine's file systems and bus", *(f"    - {_word(one)}" for one in extra)]
+    lines += firmware[0]
     if settings:
         lines += ["  config:"]
         lines += [
             f"    {symbol}: {{value: {value}, reason: {_quoted(why)}}}"
             for symbol, (value, why) in settings.items()
         ]
-    lines += _remarks(resolution)
+    lines += [*_remarks(resolution), *firmware[1]]
     lines += _without_driver(verdicts)
     return "\n".join(lines) + "\n"
 
@@ -312,11 +319,6 @@ def _remarks(resolution: Resolution) -> list[str]:
         lines += [
             f"#   {package}: {clean(why, 160)}" for package, why in sorted(resolution.packages.items())
         ]
-    if resolution.firmware:
-        lines += ["", "# Firmware files that these drivers may ask for, below /usr/lib/firmware:"]
-        for module, files in resolution.firmware.items():
-            shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-            lines.append(f"#   {module}: {shown}")
     if resolution.left:
         lines += ["", "# What would go well with these drivers and this kernel cannot have:"]
         lines += [f"#   {one.symbol}: {clean(one.why, 160)}" for one in resolution.left]

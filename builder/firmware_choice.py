@@ -52,14 +52,14 @@ def asked(
             if matches(module.name, more.when):
                 names += [name for name in more.files if name not in names]
         if module.name in only:
-            names = _narrowed(names, only[module.name])
+            names = fitting(names, only[module.name])
         if names:
             found[module.name] = tuple(names)
     return found
 
 
-def _narrowed(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The names that fit a pattern; where the name is a pattern itself, the narrower of the two."""
+def fitting(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The asked names that fit one of the patterns; of two patterns the narrower."""
     found: list[str] = []
     for name in names:
         if fixed_start(name) == name:

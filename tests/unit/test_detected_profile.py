@@ -52,7 +52,7 @@ def test_the_profile_loads_with_the_machines_drivers_processor_and_memory(tmp_pa
     machine = load(tmp_path, text_of(tmp_path, report(GPU, PORT, PORT, HOST, WIFI)))
     assert machine.kernel.drivers == ("i915", "pcieportdrv", "ext4")
     assert (machine.cpu.march, machine.cpu.threads, machine.memory) == ("x86-64-v3", 8, "64G")
-    assert machine.kernel.fragments == (*profile.load("pc").kernel.fragments, "laptop")
+    assert machine.kernel.fragments == (*profile.load("pc").kernel.fragments, "laptop", "firmware")
     assert machine.settings[0].reason == 'the processor: "saves" power'
 
 
@@ -82,17 +82,16 @@ def test_a_refused_driver_makes_its_device_one_without_a_driver() -> None:
     assert (left.kind, left.modules, left.also) == ("driven", ("xe",), "y; without i915: DRM_I915 needs m")
 
 
-def test_packages_firmware_and_what_was_left_out_are_told(tmp_path: Path) -> None:
+def test_packages_and_what_was_left_out_are_told(tmp_path: Path) -> None:
     resolution = Resolution(
         wanted=(),
         mistakes=(),
         left=(Left("SND_X", "a rule", "SND_X needs m"),),
-        packages={"firmware-iwlwifi": "iwlwifi: it runs firmware"},
-        firmware={"iwlwifi": ("a.ucode", "b.ucode", "c.ucode", "d.ucode", "e.ucode")},
+        packages={"wpasupplicant": "iwlwifi: somebody negotiates keys"},
+        firmware={},
     )
     text = text_of(tmp_path, report(GPU), resolution)
-    assert "#   firmware-iwlwifi: iwlwifi: it runs firmware" in text
-    assert "#   iwlwifi: a.ucode, b.ucode, c.ucode and 2 more" in text
+    assert "#   wpasupplicant: iwlwifi: somebody negotiates keys" in text
     assert "#   SND_X: SND_X needs m" in text
 
 
