@@ -113,6 +113,13 @@ def test_a_word_that_weakens_the_machine_is_not_accepted_as_a_missing_one(tmp_pa
     assert judge(path, FB, VT, weak).refused == (weak,)
 
 
+def test_too_few_passing_checks_stop_a_machine_whose_every_failing_one_is_accepted(tmp_path: Path) -> None:
+    path = write(tmp_path, FIRST)
+    checks = (FB, VT, SPECTRE, check("BUG", wants="y"), check("nokaslr", cmdline=True))
+    assert judge(path, *checks, least=1).holds
+    assert not judge(path, *checks, least=2).holds, "the command line does not count"
+
+
 def test_an_exception_whose_check_passes_is_stale(tmp_path: Path) -> None:
     path = write(tmp_path, FIRST)
     found = judge(path, FB, check("VT"), SPECTRE)
