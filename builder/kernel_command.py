@@ -8,11 +8,12 @@ import argparse
 import re
 from typing import Any
 
-from builder import build, hardening, hardening_text, kernel_diff, kernel_explain, kernel_layers, profile
+from builder import build, hardening_text, kernel_diff, kernel_explain, kernel_layers, profile
 from builder import kernel_subject as subjects
 from builder.cache import cache_dir
 from builder.commands import print_json
 from builder.errors import AetherError, Mistakes
+from builder.kconfig import Configuration
 from builder.kernel_reasons import DEBIAN_LAYER
 from builder.kernel_subject import Subject
 from builder.profile import Profile
@@ -42,7 +43,7 @@ def command(given: argparse.Namespace) -> int:
         else:
             print("\n".join(kernel_diff.lines(subject, there, found)))
     elif subject.stock:
-        _tell_stock(subject, given)
+        _tell_stock(machine, subject, given)
     else:
         _tell(machine, subject, given)
     return 0
@@ -62,7 +63,21 @@ def facts(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _tell_stock(subject: Subject, given: argparse.Namespace) -> None:
+def _judged(machine: Profile, configuration: Configuration) -> tuple[dict[str, Any], str, list[str]]:
+    """What the hardening checks say: for a program, in a line, and every failing check.
+
+    Without the checker the configuration is as good; whoever compiles it is told then.
+    """
+    try:
+        found = build.hardness(machine, subjects.parts()[0], configuration)
+    except Mistakes:
+        raise
+    except AetherError as error:
+        return {"error": error.message}, error.message, []
+    return hardening_text.facts(found), hardening_text.summary(found), hardening_text.lines(found)
+
+
+def _tell_stock(machine: Profile, subject: Subject, given: argparse.Namespace) -> None:
     about: dict[str, Any] = {
         "machine": subject.name,
         "stock": True,
@@ -73,12 +88,16 @@ def _tell_stock(subject: Subject, given: argparse.Namespace) -> None:
         "symbols_m": subject.count("m"),
         "config": str(subject.config),
     }
+    about["hardening"], score, failing = _judged(machine, Configuration("stock", subject.config))
     if given.json:
         print_json(about | {"contradictions": [], "symbols": facts(subject)["symbols"]})
         return
     print(f"{subject.source}: it is taken as it is, no configuration of ours is in it")
     print(f"{about['symbols_y']} symbols set to y, {about['symbols_m']} to m")
     print(subject.config)
+    print(score)
+    if given.hardening:
+        print("\n".join(failing))
 
 
 def _tell(machine: Profile, subject: Subject, given: argparse.Namespace) -> None:
@@ -91,19 +110,9 @@ def _tell(machine: Profile, subject: Subject, given: argparse.Namespace) -> None
         "symbols_y": subject.count("y"),
         "config": str(subject.config),
     }
-    tools, source = subjects.parts()
-    found: hardening.Verdict | None = None
-    try:
-        found = build.hardness(machine, tools, subject.configuration)
-        about["hardening"] = hardening_text.facts(found)
-        told = hardening_text.summary(found)
-    except Mistakes:
-        raise
-    except AetherError as error:  # without the checker the configuration is as good; --build says so itself
-        about["hardening"] = {"error": error.message}
-        told = error.message
+    about["hardening"], score, failing = _judged(machine, subject.configuration)
     if given.build:
-        built, _ = build.own_kernel(machine, tools, source, gate=given.gate)
+        built, _ = build.own_kernel(machine, *subjects.parts(), gate=given.gate)
         about |= {"version": built.version, "size_bytes": built.size_bytes, "bzimage": str(built.bzimage)}
     if given.json:
         print_json(about | facts(subject))
@@ -114,9 +123,9 @@ def _tell(machine: Profile, subject: Subject, given: argparse.Namespace) -> None
         print(f"layers disagree on {len(against)}; the later one won:")
         print("\n".join(f"  {line}" for line in kernel_layers.lines(against)))
     print(about["config"])
-    print(told)
-    if given.hardening and found is not None:
-        print("\n".join(hardening_text.lines(found)))
+    print(score)
+    if given.hardening:
+        print("\n".join(failing))
     if given.build:
         print(f"Linux {about['version']}, {about['size_bytes']:,} bytes")
         print(about["bzimage"])
