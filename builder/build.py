@@ -17,6 +17,8 @@ from builder import (
     apt,
     driver_database,
     drivers,
+    firmware,
+    firmware_choice,
     hardening,
     image,
     kconfig,
@@ -46,7 +48,7 @@ class BuiltImage:
     image: Path  # the whole disk, raw; never written to
     layout: Mapping[str, Any]  # image.json: key, size, partitions with label, offset and size in bytes
     kernel: Path  # bzImage or vmlinuz, for direct boot
-    initrd: Path | None  # of Debian's kernel
+    initrd: Path | None  # of Debian's kernel, or the firmware of the machine's own
     command_line: str
     wheels: Path  # the folder that holds the Python package llama_cpp
     model: Path  # the GGUF file
@@ -148,11 +150,15 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
     model = models.ensure(machine.chat_model)
     choice = machine.kernel.source
     own: kernel.Kernel | None = None
+    files: firmware.Firmware | None = None
     record: dict[str, Any] = {}
     if not machine.kernel.stock:
         source = kernel_source.ensure(tools, suite=choice.suite, package=choice.package)
+        files = drivers_firmware(machine, tools, source)
         own, record["hardening"] = own_kernel(machine, tools, source, gate=gate)
         record["kernel"] = {"package": source.package.version, "symbols": own.symbols_y}
+        if files:
+            record["firmware"] = files.record
     stock = stock_kernel(machine)
     if stock:
         record["kernel" if own is None else "fallback"] = {"package": stock}
@@ -167,6 +173,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         command_line=command_line(machine) if own else stock_line,
         stock=stock,
         stock_command_line=stock_line,
+        firmware=files,
         python_tree=built_wheels.tree,
         model=model.path,
         model_card={
@@ -189,7 +196,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         image=folder / "image.raw",
         layout=json.loads((folder / "image.json").read_text()),
         kernel=own.bzimage if own else folder / "vmlinuz",
-        initrd=None if own else folder / "initrd.img",
+        initrd=(files.together if files else None) if own else folder / "initrd.img",
         command_line=" ".join(given.command_line),
         wheels=built_wheels.tree,
         model=model.path,
@@ -197,6 +204,18 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
     )
     _keep_newest(machine.name, folder)
     return result
+
+
+def drivers_firmware(
+    machine: profile.Profile, tools: Toolchain, source: kernel_source.Source
+) -> firmware.Firmware | None:
+    """The firmware of what the machine's own kernel builds in; None without the fragment for it."""
+    if firmware.FRAGMENT not in machine.kernel.fragments:
+        return None
+    configuration = kernel.configured(tools, source, wanted_with_drivers(machine, tools, source))
+    modules = firmware_choice.built_in(driver_database.ensure(tools, source), configuration.values)
+    chosen = machine.kernel.firmware
+    return firmware.ensure(tools, modules, microcode=chosen.microcode, only=chosen.only)
 
 
 def stock_kernel(machine: profile.Profile) -> str:

@@ -39,8 +39,13 @@ def lay_unified(
     command_line: Sequence[str],
     version: str,
     counted: bool,
+    microcode: Path | None = None,
+    initrd: Path | None = None,
 ) -> Path:
-    """The machine's own kernel as a unified kernel image below `tree`/efi; its tries counted or not."""
+    """The machine's own kernel as a unified kernel image below `tree`/efi; its tries counted or not.
+
+    With firmware for its drivers (`initrd`) and the processor's microcode, where the machine has them.
+    """
     name = f"aetheros_{version}+{TRIES}.efi" if counted else f"aetheros_{version}.efi"
     place = tree / "efi/EFI/Linux" / name
     toolchain.output(
@@ -51,9 +56,11 @@ def lay_unified(
             f"--cmdline={' '.join(command_line)}",
             f"--os-release=@{tree / 'usr/lib/os-release'}",
             f"--uname={kernel_version}",
+            *([f"--microcode={microcode}"] if microcode else []),
+            *([f"--initrd={initrd}"] if initrd else []),
             f"--output={place}",
         ],
-        readable=[kernel],
+        readable=[path for path in (kernel, microcode, initrd) if path],
         writable=[tree],
     )
     return place

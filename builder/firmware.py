@@ -54,6 +54,7 @@ class Firmware:
     folder: Path
     initrd: Path
     microcode: Path | None
+    together: Path  # both in one file, for a loader that takes one
     tree: Path
     files: tuple[str, ...]  # as drivers ask for them
     packages: Mapping[str, str]  # name -> version
@@ -159,6 +160,10 @@ def ensure(
                 _lay_microcode(early, roots, work / "microcode/kernel/x86/microcode")
                 _pack(tools, work / "microcode", folder / "microcode.cpio")
             shutil.rmtree(work)
+            with (folder / "initrd.img").open("wb") as file:
+                for name in ("microcode.cpio", "firmware.cpio"):  # the kernel wants them in this order
+                    if (folder / name).exists():
+                        file.write((folder / name).read_bytes())
             record = {
                 "files": list(chosen.files),
                 "packages": versions,
@@ -178,6 +183,7 @@ def load(folder: Path) -> Firmware:
         folder=folder,
         initrd=archives[0],
         microcode=archives[1] if archives[1].exists() else None,
+        together=folder / "initrd.img",
         tree=folder / "tree",
         files=tuple(record["files"]),
         packages=record["packages"],

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from builder import apt, bootloader, esp, network
 from builder.cache import cache_dir, digest, lock, product, write_atomically
 from builder.errors import AetherError
+from builder.firmware import Firmware
 from builder.progress import step
 from builder.toolchain import Toolchain, run_mkosi
 
@@ -93,13 +94,20 @@ class ImageInput:
     record: Mapping[str, Any]  # versions and keys of the parts, for the manifest
     stock: str = ""  # Debian's kernel package, where the image carries it: alone or as the fallback
     stock_command_line: Sequence[str] = ()
+    firmware: Firmware | None = None  # of the machine's own kernel
 
     @property
     def slots(self) -> Slots:
         """How large the partitions are."""
-        if not self.stock:
-            return OWN_KERNEL
-        return WITH_FALLBACK if self.kernel else GENERIC
+        with_stock = WITH_FALLBACK if self.kernel else GENERIC
+        slots = with_stock if self.stock else OWN_KERNEL
+        if self.firmware is None:
+            return slots
+        # It is in the system, and on the ESP twice while an update is written beside its predecessor.
+        more = math.ceil(self.firmware.size_bytes / (64 * MIB)) * 64 * MIB
+        return Slots(
+            slots.esp + 2 * more, slots.system + more, slots.system_limit + self.firmware.size_bytes
+        )
 
     @property
     def packages(self) -> list[str]:
@@ -134,6 +142,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         (REPOSITORY / "builder/esp.py"),
         given.kernel or "",
         [given.stock, list(given.stock_command_line)],
+        given.firmware.folder.name if given.firmware else "",
         given.command_line,
         str(given.python_tree),
         dict(given.model_card),
@@ -229,6 +238,9 @@ def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     shutil.copytree(TEMPLATES / "files", tree, dirs_exist_ok=True, symlinks=True)
     if given.stock:
         shutil.copytree(TEMPLATES / "stock/files", tree, dirs_exist_ok=True, symlinks=True)
+    if given.firmware:
+        # The initramfs vanishes below the root; what a driver asks for later is looked up here.
+        shutil.copytree(given.firmware.tree, tree, dirs_exist_ok=True, symlinks=True)
     open_to_all(tree)
 
 
@@ -259,6 +271,8 @@ def _lay_esp(toolchain: Toolchain, given: ImageInput, tree: Path) -> Path | None
         command_line=given.command_line,
         version=given.version,
         counted=bool(given.stock),
+        microcode=given.firmware.microcode if given.firmware else None,
+        initrd=given.firmware.initrd if given.firmware else None,
     )
 
 
