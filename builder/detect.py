@@ -33,7 +33,7 @@ def detect(given: argparse.Namespace) -> int:
     found = report_of(given.report)
     if given.output:
         write(found, Path(given.output))
-    if given.profile:
+    if given.profile is not None:
         from builder import detect_profile  # it needs the kernel's source, which a report does not
 
         return detect_profile.command(given.profile, found, given)

@@ -20,9 +20,10 @@ def place_of(name: str) -> Path:
     """The file that a new machine's profile goes to; AetherError if there is one of this name."""
     detected_profile.need_name(name)
     path = profile.folders()[0] / f"{name}.yaml"
-    if path.exists():
+    # One of the project's machines of this name would be hidden, and a base would extend itself.
+    if there := profile.names().get(name) or (path if path.exists() else None):
         raise AetherError(
-            f"{path} is there; a profile is never overwritten", hint="name another machine, or remove it"
+            f"{there} is there; a profile is never overwritten", hint="name another machine, or remove it"
         )
     return path
 

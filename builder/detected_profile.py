@@ -37,6 +37,7 @@ from builder.toolchain import Toolchain
 from hardware.report import Device, Report
 
 BASE = "pc"
+LONGEST_NAME = 100  # of a machine; it names files, and a virtual machine
 MOST_TRIES = 4  # configurations until no chosen driver is refused
 NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # in one YAML or another
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
@@ -122,9 +123,10 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
 
 def need_name(name: str) -> None:
     """AetherError for a name that no profile can have."""
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
         raise AetherError(
-            f"'{name}' is not a profile's name", hint="small letters, digits, dots, dashes: thinkpad-x1"
+            f"'{clean(name, 60)}' is not a profile's name",
+            hint="small letters, digits, dots, dashes: thinkpad-x1",
         )
 
 

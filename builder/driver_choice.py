@@ -6,13 +6,13 @@ verdict. Not for: symbols (drivers.py), or the text of a profile (detected_profi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from builder.driver_database import Database
 from builder.driver_rules import Book, matches
 from builder.kbuild_symbols import module_name
-from builder.modalias import LONGEST, normalized
+from builder.modalias import flaw, normalized
 from hardware.report import Device, Report
 
 Kind = Literal["driven", "core", "out-of-tree", "no-driver", "unnamed", "kconfig"]
@@ -40,7 +40,16 @@ class Verdict:
 
 def choose(report: Report, database: Database, book: Book) -> list[Verdict]:
     """A verdict for each device of the report, and for each disk's and interface's driver, in its order."""
-    verdicts = [judge(device, database, book) for device in report.devices]
+    known: dict[tuple[object, ...], Verdict] = {}
+
+    def verdict_on(device: Device) -> Verdict:
+        # Many devices of a machine are alike: ports, memory, network functions.
+        key = (device.bus, device.modalias, device.driver, device.modules)
+        if key not in known:
+            known[key] = judge(device, database, book)
+        return replace(known[key], device=device)
+
+    verdicts = [verdict_on(device) for device in report.devices]
     taken = {module for one in verdicts for module in one.modules}
     behind = [
         *(
@@ -58,7 +67,7 @@ def choose(report: Report, database: Database, book: Book) -> list[Verdict]:
     ]
     for device in behind:
         if device.driver:
-            verdict = judge(device, database, book)
+            verdict = verdict_on(device)
             if verdict.kind == "driven" and not taken.issuperset(verdict.modules):
                 verdicts.append(verdict)
                 taken.update(verdict.modules)
@@ -91,8 +100,8 @@ def judge(device: Device, database: Database, book: Book) -> Verdict:
         return Verdict(device, "core", (), core)
     if not device.modalias:
         return Verdict(device, "unnamed", (), KINDS["unnamed"])
-    if len(device.modalias) > LONGEST:
-        return Verdict(device, "no-driver", (), f"its modalias is longer than {LONGEST} characters")
+    if why := flaw(device.modalias):
+        return Verdict(device, "no-driver", (), why)
     return Verdict(device, "no-driver", (), also or KINDS["no-driver"])
 
 
@@ -113,7 +122,7 @@ def _bound(device: Device, database: Database) -> list[str]:
 
 def _ruled(device: Device, book: Book) -> tuple[list[str], list[str]]:
     text = normalized(device.modalias)
-    if not text or len(text) > LONGEST:
+    if not text or flaw(text):
         return [], []
     rules = [rule for rule in book.rules.devices if matches(text, map(normalized, rule.match))]
     return [module_name(name) for rule in rules for name in rule.drivers], [rule.reason for rule in rules]
@@ -137,7 +146,7 @@ def _matching(device: Device, database: Database, book: Book) -> tuple[list[str]
 
 def _core(device: Device, book: Book) -> str:
     text = normalized(device.modalias)
-    if not text or len(text) > LONGEST:
+    if not text or flaw(text):
         return ""
     return next((rule.reason for rule in book.rules.core if matches(text, map(normalized, rule.match))), "")
 

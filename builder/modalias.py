@@ -28,6 +28,18 @@ class Match:
         return sum(char not in "*?" for char in self.pattern)
 
 
+def flaw(modalias: str) -> str:
+    """Why a text is no modalias that a kernel writes; "" for a sound one.
+
+    Only SMBIOS texts may hold `*`, `?` and `[` as they are.
+    """
+    if len(modalias) > LONGEST:
+        return f"its modalias is longer than {LONGEST} characters"
+    if any(char in modalias for char in "*?[") and not modalias.startswith("dmi:"):
+        return "its modalias has wildcard characters, which stand in patterns only"
+    return ""
+
+
 def normalized(text: str) -> str:
     """A modalias or pattern with `_` for `-` outside brackets."""
     return "".join(
@@ -48,9 +60,8 @@ class AliasIndex:
 
     def matches(self, modalias: str) -> list[Match]:
         """The matches of a modalias, the most specific first, one of each module."""
-        if len(modalias) > LONGEST:
+        if flaw(modalias):
             return []
-        # Wildcards in the modalias itself mean nothing: it is what is compared, not what it is compared to.
         text = normalized(modalias)
         found: dict[str, Match] = {}
         for end in range(min(len(text), self._longest) + 1):

@@ -34,11 +34,12 @@ def from_values(values: Mapping[str, Any]) -> Report:
         raise ReportError("it is of a Facter before version 1", "write it again with a newer nixos-facter")
     hardware = section(values, "hardware")
     found = tuple(_devices(hardware))
-    if not found:
+    if not any(device.modalias or device.driver for device in found):
         raise ReportError("it is a Facter report without a single device", "run nixos-facter as root")
     board = _board(section(values, "smbios"))
     hypervisor = text(values, "virtualisation") or "unknown"
     processors = _cpu(entries(hardware, "cpu"))
+    aliases = {device.driver: device.modalias for device in reversed(found) if device.modalias}
     return Report(
         source="facter",
         name=machine_name(board),
@@ -52,7 +53,7 @@ def from_values(values: Mapping[str, Any]) -> Report:
         devices=found,
         blocks=tuple(_block(entry) for entry in entries(hardware, "disk")),
         networks=tuple(
-            _network(entry, found) for entry in entries(hardware, "network_interface") if _real(entry)
+            _network(entry, aliases) for entry in entries(hardware, "network_interface") if _real(entry)
         ),
         graphics=tuple(
             Graphics(device.name, device.driver, device.modalias)
@@ -122,14 +123,13 @@ def _real(entry: Mapping[str, Any]) -> bool:
     return bool(text(entry, "sysfs_device_link") or text(entry, "driver"))
 
 
-def _network(entry: Mapping[str, Any], devices: tuple[Device, ...]) -> Network:
+def _network(entry: Mapping[str, Any], aliases: Mapping[str, str]) -> Network:
     driver = text(entry, "driver")
     words = f"{text(section(entry, 'sub_class'), 'name')} {text(entry, 'model')}".lower()
     kind = (
         "wifi" if "wlan" in words or "wireless" in words else "ethernet" if "ethernet" in words else "other"
     )
-    alias = next((d.modalias for d in devices if d.driver == driver and d.modalias), "") if driver else ""
-    return Network(kind, driver, alias)
+    return Network(kind, driver, aliases.get(driver, "") if driver else "")
 
 
 def _block(entry: Mapping[str, Any]) -> Block:

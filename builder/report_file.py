@@ -6,9 +6,9 @@ report_reduced.py).
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from builder import report_facter, report_hwinfo, report_reduced
@@ -36,7 +36,8 @@ def load(source: str) -> Report:
         report = _parse(_decoded(content))
         if report.architecture not in ("", ARCHITECTURE):
             raise ReportError(
-                f"it is of an {report.architecture} machine", f"AetherOS is built for {ARCHITECTURE}"
+                f"it is of an {clean.shown(report.architecture, 40)} machine",
+                f"AetherOS is built for {ARCHITECTURE}",
             )
     except ReportError as error:
         raise AetherError(
@@ -51,7 +52,9 @@ def _read(source: str, shown: str) -> bytes:
         if source == "-":
             content = sys.stdin.buffer.read(LARGEST + 1)
         else:
-            with Path(source).open("rb") as file:
+            # A named pipe that nobody writes into would keep the call waiting for ever.
+            with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                os.set_blocking(file.fileno(), True)
                 content = file.read(LARGEST + 1)
     except IsADirectoryError:
         raise AetherError(f"{shown} is a folder, not a report", hint="name the file in it") from None
@@ -73,6 +76,9 @@ def _decoded(content: bytes) -> str:
             raise ReportError("it is packed", f"unpack it first, with {program}")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ReportError("it is UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 FILE > NEW")
+    for name, zeros in (("LE", content[1::2].count(0)), ("BE", content[::2].count(0))):
+        if zeros > len(content) // 4 and content.count(0) - zeros < zeros // 10:
+            raise ReportError("it is UTF-16, not UTF-8", f"iconv -f UTF-16{name} -t UTF-8 FILE > NEW")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

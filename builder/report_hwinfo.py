@@ -15,7 +15,7 @@ from hardware import clean, kinds
 from hardware.cpu_level import level_of
 from hardware.probe_machine import DESKTOPS, LAPTOPS, SERVERS, machine_name
 from hardware.report import Block, Board, Cpu, Device, Firmware, Graphics, Input, Network, Report, Unread
-from hardware.report_json import ReportError
+from hardware.report_json import LARGEST_LIST, ReportError
 
 HEAD = re.compile(r"(\d+): (\S.*?) +[0-9a-f]+\.[0-9a-f]+: +([0-9a-f]{3,5}) +(.*)")
 LONGEST_HEAD = 300  # characters; a longer line is no head, and matching it would take long
@@ -52,6 +52,11 @@ class Item:
         quoted = re.search(r'"(.*)"', value)
         return clean.name(quoted[1] if quoted else value)
 
+    @property
+    def modalias(self) -> str:
+        """The modalias, of whatever length."""
+        return clean.modalias(self.values.get("Module Alias", "").strip('"'))
+
     def quoted(self, key: str) -> tuple[str, ...]:
         """Every quoted word of a value: `"ahci", "sd"`."""
         return tuple(clean.name(word) for word in re.findall(r'"([^"]*)"', self.values.get(key, "")))
@@ -71,6 +76,8 @@ def from_text(text: str) -> Report:
             f"it ends in the middle of item {items[-1].number} ({clean.shown(items[-1].title, 40)})",
             "write it again: hwinfo --all > FILE, and copy the whole file",
         )
+    if len(items) > LARGEST_LIST:
+        raise ReportError(f"it has {len(items)} items; no machine has more than {LARGEST_LIST}")
     listed = [item for item in items if item.kind not in NO_DEVICES]
     devices = tuple(_devices(listed))
     if not any(device.modalias for device in devices):
@@ -156,7 +163,7 @@ def _place(item: Item) -> str:
 
 
 def _device(item: Item) -> Device:
-    alias = clean.modalias(item.name("Module Alias"))
+    alias = item.modalias
     bus = "net" if item.kind == "network_interface" else item.bus.lower()
     drivers = item.quoted("Driver")
     known = kinds.of(alias.partition(":")[0], alias)
@@ -189,7 +196,7 @@ def _block(item: Item) -> Block:
         size_bytes=size or None,
         model=item.name("Model"),
         driver=chain[0] if chain else "",
-        modalias=clean.modalias(item.name("Module Alias")),
+        modalias=item.modalias,
         chain=chain,
     )
 

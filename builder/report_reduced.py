@@ -28,7 +28,7 @@ def is_reduced(values: Mapping[str, Any]) -> bool:
 def from_values(values: Mapping[str, Any]) -> Report:
     """The report; ReportError if there is no device in it."""
     devices = tuple(_devices(entries(values, "devices")))
-    if not devices:
+    if not any(device.modalias or device.driver for device in devices):
         raise ReportError("it is a reduced report without a single device")
     cpu = section(values, "cpu")
     flags = words(cpu, "features")

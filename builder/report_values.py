@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardware import clean
-
-LARGEST_LIST = 20_000
+from hardware.report_json import LARGEST_LIST, ReportError
 
 
 def section(values: Any, *keys: str) -> Mapping[str, Any]:
@@ -21,11 +20,18 @@ def section(values: Any, *keys: str) -> Mapping[str, Any]:
 
 
 def entries(values: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
-    """The objects of a list; an object in its place counts as a list of one."""
+    """The objects of a list; an object in its place counts as a list of one.
+
+    Raises ReportError for a list beyond reason: a part of it would be another machine.
+    """
     found = values.get(key)
     if isinstance(found, Mapping):
         return (found,)
-    listed = found[:LARGEST_LIST] if isinstance(found, list) else []
+    listed = found if isinstance(found, list) else []
+    if len(listed) > LARGEST_LIST:
+        raise ReportError(
+            f"{clean.shown(key, 60)}: {len(listed)} entries; no machine has more than {LARGEST_LIST}"
+        )
     return tuple(entry for entry in listed if isinstance(entry, Mapping))
 
 
