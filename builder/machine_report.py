@@ -164,16 +164,14 @@ def stock_config(toolchain: Toolchain, version: str, notes: list[str]) -> str | 
     """Debian's configuration of its kernel of a version (`uname -r`); None, and a note, if not here."""
     try:
         source = kernel_source.ensure(toolchain)
-        text = driver_database.ensure(toolchain, source).stock_config.read_text()
+        here = driver_database.stock_package(source.package.version).name.removeprefix("linux-image-")
+        if here == version:
+            return driver_database.ensure(toolchain, source).stock_config.read_text()
     except AetherError as error:
         notes.append(f"the configuration of Debian's kernel is not known: {error.message}")
         return None
-    found = re.search(r"^# Linux/\S+ (\S+) Kernel Configuration", text, re.MULTILINE)
-    if found and found[1] == version:
-        return text
     notes.append(
-        f"the image has Debian's kernel {version}, the configuration here is that of"
-        f" {found[1] if found else 'another'}: aether build {GENERIC}"
+        f"the image has Debian's kernel {version}, the configuration here is that of {here}: build it again"
     )
     return None
 
@@ -210,7 +208,7 @@ def kernel_section(toolchain: Toolchain, systems: Sequence[System], notes: list[
         "firmware": ("firmware of devices", "bytes"),
         "symbols_y": ("symbols =y", "symbols"),
         "symbols_m": ("symbols =m", "symbols"),
-        "hardening": (f"hardening checks passed{of_checks}", "checks"),
+        "hardening": (f"hardening checks passed{of_checks}, more is better", "checks"),
         "hardening_words": (f"and of the command line{of_words}", "checks"),
     }
     return Section("kernel", "Kernel", figures(rows, values))

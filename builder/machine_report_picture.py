@@ -22,13 +22,14 @@ TEMPLATE = Path(__file__).with_name("machine_report.svg.j2")
 # In the units of the picture, which a viewer scales.
 LEFT, WIDTH, LABEL, VALUE = 24, 760, 210, 96  # margin; whole; names of rows; room behind a bar
 BAR, GAP = 18, 6
+LONGEST_NAME = 30  # letters of a machine's name in front of its bars
 LEGEND = 136  # a column of the legend
 LETTER = 6.2  # of the small type, about
 
 # What is drawn beside the boot phases: sections and their figures.
 DRAWN = {
     "kernel": ("kernel", "initramfs", "modules", "symbols_y", "symbols_m", "hardening"),
-    "image": ("boot", "system", "model"),
+    "image": ("boot", "system"),
 }
 
 
@@ -118,7 +119,9 @@ def boot_group(found: Report, names: Sequence[str], y: float) -> tuple[Group, fl
                 parts.append(Part(x, width, phase, said if fits else "", f"{title}: {said} s"))
             x += width
         total = phases.get(READY)
-        bars.append(Bar(y, name, parts, x + 6, "not measured" if total is None else f"{total:.2f} s"))
+        bars.append(
+            Bar(y, _short(name), parts, x + 6, "not measured" if total is None else f"{total:.2f} s")
+        )
         y += BAR + GAP
     return Group(group_y, "Power-on to agent-ready, seconds", bars), y + 44
 
@@ -133,7 +136,7 @@ def groups_of(
             continue
         values = [_side(figure, side) for side in range(len(names))]
         longest = max((value for value in values if value is not None), default=0.0)
-        ratio = "" if figure.ratio is None else f" (ratio {ratio_text(figure.ratio)})"
+        ratio = f" (ratio {ratio_text(figure.ratio)})" if figure.ratio else ""
         start, y = y, y + 10
         bars = []
         for at, (name, value) in enumerate(zip(names, values, strict=True)):
@@ -141,7 +144,8 @@ def groups_of(
             said = f"{value_text(value, figure.unit)} {unit_text(figure.unit)}".rstrip()
             kind = "machine" if at == 0 else "generic"
             parts = [Part(LEFT + LABEL, width, kind, "", f"{name}: {said}")] if width > 0 else []
-            bars.append(Bar(y, name, parts, LEFT + LABEL + width + 6, said if value is not None else "none"))
+            shown = said if value is not None else "none"
+            bars.append(Bar(y, _short(name), parts, LEFT + LABEL + width + 6, shown))
             y += BAR + GAP
         groups.append(Group(start, f"{figure.title}{ratio}", bars))
         y += 22
@@ -150,6 +154,10 @@ def groups_of(
 
 def _side(figure: Figure, side: int) -> float | None:
     return figure.generic if side else figure.machine
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _length(value: float, longest: float) -> float:

@@ -44,8 +44,10 @@ def heading(found: Report) -> list[str]:
     """What is compared with what."""
     lines = [_said(found.machine)]
     if found.generic is not None:
-        lines.append(f"beside {_said(found.generic)}: Debian's own stock kernel in the same QEMU")
-        lines.append("ratio = machine / generic; MB = 10^6 bytes")
+        lines.append(f"beside {_said(found.generic)}:")
+        lines.append(
+            "Debian's own stock kernel, in the same QEMU. Ratio = machine / generic; MB = 10^6 bytes"
+        )
     return lines
 
 
