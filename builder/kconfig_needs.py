@@ -64,7 +64,7 @@ class Needs:
 
     def holds(self, expression: str, also: Iterable[str] = ()) -> bool:
         """Whether an expression is true with what is on."""
-        return _true(expression, self.on.union(also))
+        return is_true(expression, self.on.union(also))
 
 
 class _Trial:
@@ -107,11 +107,11 @@ class _Trial:
     def _is_default(self, symbol: Symbol, visible: list[list[str]]) -> bool:
         """Whether nobody is asked for a symbol and its default is y: a prompt with an unmet condition."""
         on = self.needs.on | self.on
-        if any(all(_true(text, on) for text in way) for way in visible):
+        if any(all(is_true(text, on) for text in way) for way in visible):
             return False
         for value, condition in symbol.defaults:
-            if not condition or _true(condition, on):
-                return _true(value, on)
+            if not condition or is_true(condition, on):
+                return is_true(value, on)
         return False
 
     def _turn_on(self, name: str, by: str) -> None:
@@ -123,7 +123,7 @@ class _Trial:
                 continue
             self.on.add(current)
             for selected, condition in self.needs._selects.get(current, ()):
-                if not condition or _true(condition, self.needs.on | self.on):
+                if not condition or is_true(condition, self.needs.on | self.on):
                     waiting.append(selected)
 
     def _come_by_itself(self, symbol: Symbol, by: str) -> None:
@@ -189,7 +189,7 @@ class _Trial:
     def satisfy(self, text: str, by: str) -> None:
         """Make an expression true by putting symbols on; raises Impossible."""
         text = bare(text)
-        if _true(text, self.needs.on | self.on):
+        if is_true(text, self.needs.on | self.on):
             return
         if len(ways := split(text, "||")) > 1:
             self._any_of([[way] for way in ways], by)
@@ -233,17 +233,17 @@ def _closes_at_end(text: str) -> bool:
     return False
 
 
-def _true(text: str, on: set[str]) -> bool:
+def is_true(text: str, on: set[str]) -> bool:
     """The value of an expression where every symbol is y or n, as it is in a kernel without modules."""
     text = bare(text)
     if len(ways := split(text, "||")) > 1:
-        return any(_true(way, on) for way in ways)
+        return any(is_true(way, on) for way in ways)
     if len(parts := split(text, "&&")) > 1:
-        return all(_true(part, on) for part in parts)
+        return all(is_true(part, on) for part in parts)
     if match := _COMPARED.fullmatch(text):
         left, right = (one in on if one != "y" else True for one in (match[1], match[3]))
         equal = match[3] != "m" and left == right
         return equal if match[2] == "=" else not equal
     if text.startswith("!"):
-        return not _true(text[1:], on)
+        return not is_true(text[1:], on)
     return text == "y" or text in on

@@ -66,8 +66,8 @@ def lines(here: Subject, there: Subject, found: list[Difference]) -> list[str]:
     number = counts(here, there, found)
     said = [
         f"symbols set: {here.name} {number['here']}, {there.name} {number['there']};"
-        f" alike {number['alike']}, only in {here.name} {number['only_here']}, only in {there.name} {number['only_there']},"
-        f" different {number['different']}",
+        f" alike {number['alike']}, different {number['different']},"
+        f" only in {here.name} {number['only_here']}, only in {there.name} {number['only_there']}",
     ]
     for kind, title in TITLES.items():
         members = [one for one in found if one.kind == kind]

@@ -14,7 +14,7 @@ from builder.kconfig import Wanted, effective
 from builder.kconfig_needs import Impossible, Needs, bare, split
 from builder.kconfig_symbols import Operand, Symbol
 from builder.kernel_layers import as_values, contradictions, place
-from builder.kernel_reasons import KCONFIG_LAYER, Decided, decide, selecting
+from builder.kernel_reasons import KCONFIG_LAYER, Decided, decide, selecting, switched_on
 from builder.kernel_subject import Subject
 
 DEEPEST = 6  # levels of what stands in the way
@@ -50,9 +50,11 @@ class Explanation:
     """Everything about one symbol of a configuration."""
 
     machine: str
+    stock: bool  # of Debian's kernel, which is taken as it is
     symbol: Symbol
     decided: Decided  # its value in the end
     lost: tuple[Wanted, ...]  # what other layers said
+    beaten_by: Wanted | None  # of a member of a choice that a layer wants: the one that a later layer wants
     chain: tuple[Decided, ...]  # of a selected symbol: who selected it, up to the first that a layer wants
     choice: tuple[Symbol, ...]  # the members of its choice
     obstacles: tuple[Obstacle, ...]  # of a symbol that is off
@@ -87,21 +89,27 @@ def explain(name: str, subject: Subject) -> Explanation:
     """Why a symbol is as it is; AetherError for one that does not exist."""
     symbol = find(name, subject)
     last = effective(subject.wanted)
-    decided = subject.decided.get(symbol.name) or decide(symbol.name, "n", last, subject.symbols)
-    lost = [
-        two
-        for one in contradictions(subject.wanted, subject.symbols)
-        if one.won.symbol == symbol.name
-        for two in one.lost
-    ]
+    on = switched_on(subject.symbols)
+    decided = subject.decided.get(symbol.name) or decide(symbol.name, "n", last, subject.symbols, on)
+    lost: list[Wanted] = []
+    beaten_by = None
+    for one in contradictions(subject.wanted, subject.symbols):
+        own = [two for two in one.lost if two.symbol == symbol.name]
+        if one.won.symbol == symbol.name:
+            lost += one.lost
+        elif own:
+            lost += own
+            beaten_by = one.won
     way = Way(subject, last)
     is_off = decided.value == "n"
-    steps, impossible = way.steps(symbol) if is_off else ((), "")
+    steps, impossible = way.steps(symbol) if is_off and not subject.stock else ((), "")
     return Explanation(
         machine=subject.name,
+        stock=subject.stock,
         symbol=symbol,
         decided=decided,
         lost=tuple(lost),
+        beaten_by=beaten_by,
         chain=() if is_off else tuple(_chain(symbol, decided, subject)),
         choice=tuple(
             one for one in subject.symbols.values() if symbol.choice and one.choice == symbol.choice
@@ -200,11 +208,15 @@ class Way:
             return Obstacle(text, "n", f"cannot be set, {comes}", below=self._below(name, seen))
         below = self._below(name, seen)
         if below or symbol.unmet:
-            return Obstacle(text, "n", symbol.prompts[0].text, below=below)
-        return Obstacle(text, "n", f"can be set: {symbol.prompts[0].text}", can_be_set=True)
+            return Obstacle(text, "n", _prompt(symbol), below=below)
+        return Obstacle(text, "n", f"can be set: {_prompt(symbol)}", can_be_set=True)
 
     def _below(self, name: str, seen: frozenset[str]) -> tuple[Obstacle, ...]:
         return () if name in seen else self.obstacles(name, seen)
+
+
+def _prompt(symbol: Symbol) -> str:
+    return symbol.prompts[0].text.strip()
 
 
 def _comes_along(symbol: Symbol | None) -> bool:
@@ -214,7 +226,7 @@ def _comes_along(symbol: Symbol | None) -> bool:
 def lines(one: Explanation) -> list[str]:
     """The explanation for a person."""
     symbol, decided = one.symbol, one.decided
-    asked = f'"{symbol.prompts[0].text}"' if symbol.prompts else "no prompt, it cannot be set by itself"
+    asked = f'"{_prompt(symbol)}"' if symbol.prompts else "no prompt, it cannot be set by itself"
     said = [
         f"CONFIG_{symbol.name}{' is not set' if one.is_off else f'={decided.value}'}",
         f"  {symbol.type}, {asked}, {symbol.file}:{symbol.line}",
@@ -228,8 +240,12 @@ def lines(one: Explanation) -> list[str]:
     else:
         said.append(f"  layer {decided.layer}, {_place(decided)}: {decided.reason}")
     said += [f"    {two.symbol}={two.value}: {two.layer}, {two.reason}" for two in one.chain]
+    word = "wanted" if one.beaten_by else "instead of"
+    if one.beaten_by:
+        won = one.beaten_by
+        said.append(f"  {won.symbol}={won.value} won: {won.layer}, {place(won)}: {won.reason}")
     said += [
-        f"  instead of {two.symbol}={two.value}: {two.layer}, {place(two)}: {two.reason}" for two in one.lost
+        f"  {word} {two.symbol}={two.value}: {two.layer}, {place(two)}: {two.reason}" for two in one.lost
     ]
     said += _operands("depends on", symbol.depends, len(symbol.depends))
     said += _operands("selected by", _on_first(symbol.selected_by), MOST_SELECTORS)
@@ -266,7 +282,7 @@ def _to_have_it(one: Explanation) -> list[str]:
         said.append(f"  it cannot be had here: {one.impossible}")
     elif one.steps:
         said.append(f"  to have it, write into kernel.config: {', '.join(one.steps)}")
-    elif one.symbol.prompts and not one.obstacles:
+    elif one.symbol.prompts and not one.obstacles and not one.stock:
         said.append(f"  to have it, write {one.symbol.name} into kernel.config")
     return said
 
@@ -284,13 +300,15 @@ def values(one: Explanation) -> dict[str, object]:
     symbol = one.symbol
     return {
         "machine": one.machine,
+        "stock": one.stock,
         **one.decided.as_values(),
         "type": symbol.type,
-        "prompt": symbol.prompts[0].text if symbol.prompts else None,
+        "prompt": _prompt(symbol) if symbol.prompts else None,
         "defined": f"{symbol.file}:{symbol.line}",
         "range": symbol.range,
         "switched_off": one.is_switched_off,
         "lost": [as_values(two) for two in one.lost],
+        "beaten_by": one.beaten_by and as_values(one.beaten_by),
         "depends": _as_pairs(symbol.depends),
         "selected_by": _as_pairs(symbol.selected_by),
         "implied_by": _as_pairs(symbol.implied_by),

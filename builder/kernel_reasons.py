@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from builder.kconfig import Wanted, effective
-from builder.kconfig_needs import bare, split
+from builder.kconfig_needs import bare, is_true, split
 from builder.kconfig_symbols import Operand, Symbol
 
 KCONFIG_LAYER = "kconfig"  # nobody asked for it
@@ -47,18 +47,26 @@ def every(
     last = effective(wanted)
     off = [name for name, one in last.items() if name not in values and name in symbols]
     off += [name for name, one in last.items() if name not in symbols and one.value == "n"]
-    return {name: decide(name, values.get(name, "n"), last, symbols) for name in sorted({*values, *off})}
+    on = switched_on(symbols)
+    return {name: decide(name, values.get(name, "n"), last, symbols, on) for name in sorted({*values, *off})}
 
 
-def decide(name: str, value: str, last: Mapping[str, Wanted], symbols: Mapping[str, Symbol]) -> Decided:
-    """Who decided one symbol; `last` is the last word of the layers on each symbol."""
+def switched_on(symbols: Mapping[str, Symbol]) -> set[str]:
+    """The symbols that are y or m."""
+    return {name for name, symbol in symbols.items() if symbol.value in ("y", "m")}
+
+
+def decide(
+    name: str, value: str, last: Mapping[str, Wanted], symbols: Mapping[str, Symbol], on: set[str]
+) -> Decided:
+    """Who decided one symbol; `last` is the last word of the layers on each symbol, `on` what is y or m."""
     symbol = symbols.get(name)
     one = last.get(name)
     if one is not None and (symbol is None or _has(one, value, symbol)):
         return Decided(name, value, one.layer, one.reason, str(one.file), one.line)
     if symbol is None:
         return Decided(name, value, KCONFIG_LAYER, "a fact about the compiler or the tree", "", 0)
-    reason = why_off(symbol) if value == "n" else why_on(symbol)
+    reason = why_off(symbol) if value == "n" else why_on(symbol, on)
     return Decided(name, value, KCONFIG_LAYER, reason, symbol.file, symbol.line)
 
 
@@ -68,7 +76,7 @@ def _has(one: Wanted, value: str, symbol: Symbol) -> bool:
     return one.value == value
 
 
-def why_on(symbol: Symbol) -> str:
+def why_on(symbol: Symbol, on: set[str]) -> str:
     """Why Kconfig by itself gives a symbol a value: one line."""
     if by := selecting(symbol.selected_by):
         return f"selected by {listed(by)}"
@@ -77,6 +85,9 @@ def why_on(symbol: Symbol) -> str:
         return f"the default of its choice ({place})"
     if by := selecting(symbol.implied_by):
         return f"implied by {listed(by)}"
+    for value, condition in symbol.defaults:
+        if not condition or is_true(condition, on):
+            return f"default of Kconfig ({place}): {value}" + (f" if {condition}" if condition else "")
     return f"default of Kconfig ({place})"
 
 
