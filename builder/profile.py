@@ -332,8 +332,8 @@ class Qemu(Written):
 
     @field_validator("devices")
     @classmethod
-    def _go_together(cls, devices: tuple[Device, ...], info: ValidationInfo) -> tuple[Device, ...]:
-        if found := mistake(str(info.data.get("machine", "q35")), devices):
+    def _go_together(cls, devices: tuple[Device, ...]) -> tuple[Device, ...]:
+        if found := mistake(devices):
             raise wrong(*found)
         return devices
 

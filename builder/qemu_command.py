@@ -69,7 +69,7 @@ class MachineSpec:
             raise AetherError(
                 f"unknown device {unknown[0]!r} of machine {self.name}", hint=f"one of {', '.join(DEVICES)}"
             )
-        if self.disk is not None and (found := mistake(self.machine, self.devices)):
+        if self.disk is not None and (found := mistake(self.devices)):
             raise AetherError(f"machine {self.name}: {found[0]}", hint=found[1])
         if self.firmware == "direct" and self.kernel is None:
             raise AetherError(f"machine {self.name}: a direct boot needs a kernel", hint="name the kernel")

@@ -120,10 +120,10 @@ DEVICES = {
     ),
     "tpm-tis": _tpm("TPM 2.0 on the LPC bus", "tpm-tis", "tpm_tis"),
     "tpm-crb": _tpm("TPM 2.0 in memory", "tpm-crb", "tpm_crb"),
-    "smbus-ipmi": Device(
-        "management controller on the SMBus (q35)",
-        ("-device", "ipmi-bmc-sim,id=bmc", "-device", "smbus-ipmi,bmc=bmc"),
-        ("ipmi_ssif",),
+    "isa-ipmi-kcs": Device(
+        "management controller (IPMI) of a server",
+        ("-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc"),
+        ("ipmi_si",),
     ),
 }
 DISKS = tuple(name for name, device in DEVICES.items() if device.kind == "disk")
@@ -135,15 +135,13 @@ def of_kind(names: Iterable[str], kind: str) -> list[str]:
     return [name for name in names if DEVICES[name].kind == kind]
 
 
-def mistake(machine: str, names: Sequence[str]) -> tuple[str, str] | None:
+def mistake(names: Sequence[str]) -> tuple[str, str] | None:
     """What is wrong with these devices together, and what to do; the names themselves are known."""
     if len(disks := of_kind(names, "disk")) != 1:
         said = " and ".join(disks) or "no device"
         return f"{said} to carry the machine's disk", f"name one of {', '.join(DISKS)}"
     if len(tpms := of_kind(names, "tpm")) > 1:
         return f"{' and '.join(tpms)}: a machine has one TPM", "take one away"
-    if machine != "q35" and "smbus-ipmi" in names:
-        return f"{machine} has no SMBus for smbus-ipmi", "use machine: q35"
     return None
 
 

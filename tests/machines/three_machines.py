@@ -57,7 +57,7 @@ THREE = (
         ("virtio-scsi", "net", "console", "rng", "balloon"),
         ("virtio_scsi", "virtio_net", "virtio_console", "virtio_balloon", "ata_piix"),
     ),
-    Hardware("q35-usb", "q35", ("usb-storage", "igb", "smbus-ipmi"), ("igb", "ipmi_ssif")),
+    Hardware("q35-usb", "q35", ("usb-storage", "igb", "isa-ipmi-kcs"), ("igb", "ipmi_si")),
 )
 
 
@@ -112,12 +112,17 @@ def detect(report: Path, name: str, machines: Path) -> dict[str, Any]:
     return said
 
 
+def read_report(machine: Machine) -> str:
+    """What the machine is, in JSON, once udev has loaded what it could."""
+    return machine.succeed("udevadm settle --timeout=500 && agent hardware --json", timeout=600)
+
+
 def generic_report(hardware: Hardware, generic: BuiltImage, folder: Path, seconds: dict[str, float]) -> str:
     """Boot the generic image on the machine and read what it is; the report's JSON."""
     with Machine(spec(hardware, generic, folder), tools=generic.toolchain) as machine:
         machine.start()
         seconds["generic boot"] = machine.wait_ready(GENERIC_SECONDS).seconds
-        text = timed(seconds, "report", partial(machine.succeed, "agent hardware --json", timeout=600))
+        text = timed(seconds, "report", partial(read_report, machine))
         machine.powerdown(600)
     return text
 
@@ -135,7 +140,7 @@ def walk(hardware: Hardware, generic: BuiltImage, folder: Path) -> Way:
     with Machine(spec(hardware, built, folder / "tuned"), tools=built.toolchain) as machine:
         machine.start()
         seconds["tuned boot"] = machine.wait_ready(READY_SECONDS).seconds
-        own = machine.succeed("agent hardware --json", timeout=600)
+        own = read_report(machine)
         way = Way(
             hardware=hardware,
             report=report_json.from_values(json.loads(written.read_text())),

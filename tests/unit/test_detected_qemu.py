@@ -51,4 +51,4 @@ def test_what_is_written_is_a_machine_that_qemu_command_takes(disk: str) -> None
     text = "\n".join(detected_qemu.section(LAPTOP, known.__contains__))
     said = YAML(typ="safe").load(text)["qemu"]
     assert said["devices"][0] == disk
-    assert qemu_devices.mistake(said["machine"], said["devices"]) is None
+    assert qemu_devices.mistake(said["devices"]) is None
