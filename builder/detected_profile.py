@@ -22,12 +22,12 @@ from builder import (
     drivers,
     firmware_choice,
     kconfig,
-    kconfig_proof,
 )
 from builder.build import wanted as decided_by
 from builder.driver_choice import KINDS, Verdict
 from builder.driver_database import Database
-from builder.drivers import Named, Resolution
+from builder.driver_proof import Trial
+from builder.drivers import Resolution
 from builder.errors import AetherError
 from builder.kconfig import Configuration, Wanted
 from builder.kconfig_needs import Impossible, Needs
@@ -38,7 +38,6 @@ from hardware.report import Device, Report
 
 BASE = "pc"
 LONGEST_NAME = 100  # of a machine; it names files, and a virtual machine
-MOST_TRIES = 4  # configurations until no chosen driver is refused
 NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # in one YAML or another
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 ROLES = ("server", "laptop", "desktop", "vm")  # fragments of kernel-config/
@@ -92,25 +91,12 @@ def make(name: str, report: Report, tools: Toolchain, tree: Source, *, base: str
             for symbol, (value, reason) in settings.items()
         ),
     ]
-    # As a build of the finished profile will see it; machines of one kind share it in the cache.
-    below = kconfig.configure(tools, tree, decided)
     verdicts = driver_choice.choose(report, database, book)
     extra = _file_systems(report, database) + _machine_drivers(report, book)
-    refused: dict[str, str] = {}
-    for _ in range(MOST_TRIES):
-        names = [one for one in (*driver_choice.modules(verdicts), *extra) if one not in refused]
-        named = [Named(one, place, number) for number, one in enumerate(dict.fromkeys(names), 1)]
-        resolution = drivers.wanted(named, database, below.symbols, decided, book)
-        more = {named[one.line - 1].name: _refusal(one.message) for one in resolution.mistakes}
-        sound = resolution.wanted
-        configuration = kconfig.configure(tools, tree, drivers.between(decided, sound))
-        if not more:
-            for lost in kconfig_proof.lost(sound, configuration.symbols):
-                if lost.path == place:
-                    more[named[lost.line - 1].name] = lost.message
-        if not more:
-            break
-        refused |= more
+    proven = Trial(tools, tree, database, book, decided, place).prove(
+        [*driver_choice.modules(verdicts), *extra]
+    )
+    refused, resolution, configuration = proven.refused, proven.resolution, proven.configuration
     verdicts = [_without(one, refused) for one in verdicts]
     extra = [one for one in extra if one not in refused]
     built_in = firmware_choice.built_in(database, configuration.values)
@@ -142,10 +128,6 @@ def _with_role(below: Sequence[Wanted], role: str) -> list[Wanted]:
     names = [role, *detected_firmware.fragments(role)]
     more = [one for name in names for one in kconfig.load_fragment(kconfig.FRAGMENTS / f"{name}.config")]
     return drivers.between(below, more)
-
-
-def _refusal(message: str) -> str:
-    return message.partition(" cannot be built in: ")[2] or message
 
 
 def _without(verdict: Verdict, refused: Mapping[str, str]) -> Verdict:
