@@ -305,10 +305,7 @@ def recorded(built: BuiltImage, systems: Sequence[System]) -> dict[str, list[Rec
 
     All under the accelerator of the newest of them.
     """
-    spec = spec_of(built, built.folder, built.image, Options())
-    # As a machine is that was started here.
-    spec = dataclasses.replace(spec, devices=without_missing_devices(spec.devices)[0])
-    hardware = boot_record.hardware_key(spec)
+    hardware = hardware_of(built)
     places = {system.machine: boot_record.place(system.machine) for system in systems}
     records = [one for place in places.values() for one in boot_record.read(place)]
     records.sort(key=lambda one: one.at)
@@ -328,6 +325,13 @@ def recorded(built: BuiltImage, systems: Sequence[System]) -> dict[str, list[Rec
                 accelerator = kind
                 break
     return {machine: boots for machine, boots in found.items() if boots}
+
+
+def hardware_of(built: BuiltImage) -> str:
+    """The key of the virtual machine that `aether run` without options starts here."""
+    spec = spec_of(built, built.folder, built.image, Options())
+    devices, _ = without_missing_devices(spec.devices)
+    return boot_record.hardware_key(dataclasses.replace(spec, devices=devices))
 
 
 def _accelerators(records: Sequence[Record], system: System) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conversation import ask_and_kill_worker, begin_turn, call, kept_turns
 
+from builder import boot_phases
 from builder.build import BuiltImage
 from builder.qemu_process import ShutdownReason
 from builder.vm import Machine
@@ -55,6 +56,18 @@ def test_the_boot_has_no_failed_unit(machine: Machine) -> None:
     assert machine.succeed("systemctl is-system-running --wait").strip() == "running"
     assert machine.succeed("systemctl list-units --failed --plain --no-legend") == ""
     assert "FAILED" not in machine.serial()
+
+
+def test_the_boots_phases_are_told_and_add_up(machine: Machine) -> None:
+    ready = machine.wait_ready()
+    boot = machine.read_boot()
+    assert boot is not None
+    assert boot.kernel == machine.succeed("uname -r").strip()
+    assert set(boot.seconds) == {*boot_phases.PHASES, boot_phases.READY, boot_phases.FINISHED}
+    assert boot.seconds["ready"] == round(ready.seconds, 3)
+    assert all(boot.seconds[phase] > 0.05 for phase in boot_phases.PHASES), boot
+    total = sum(boot.seconds[phase] for phase in boot_phases.PHASES)
+    assert abs(total - ready.seconds) < 0.01
 
 
 def test_the_guests_commands_give_status_output_and_take_input(machine: Machine) -> None:

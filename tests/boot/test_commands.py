@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import run
+from builder import boot_record, run
 from builder.build import BuiltImage
 from builder.vmdisk import state_dir
 
@@ -92,7 +92,9 @@ def test_run_shows_the_agent_on_this_terminal_and_gives_the_terminal_back(
         terminal.close()
 
 
-def test_ask_prints_the_answer_and_nothing_else_and_powers_off(environment: dict[str, str]) -> None:
+def test_ask_prints_the_answer_and_nothing_else_and_powers_off(
+    built: BuiltImage, environment: dict[str, str]
+) -> None:
     done = subprocess.run(
         [*AETHER, "ask", MACHINE, "Who are you?", "--direct"],
         env=environment,
@@ -109,6 +111,14 @@ def test_ask_prints_the_answer_and_nothing_else_and_powers_off(environment: dict
     # One machine, one memory: the disk is the one that `aether run` made.
     folder = Path(environment["AETHER_STATE"]) / MACHINE
     assert sorted(path.name for path in folder.glob("disk*")) == ["disk.json", "disk.raw", "disk.raw.lock"]
+    # Both boots are kept for `aether report`; QEMU loaded the kernel, so there was no boot loader.
+    kept = boot_record.read(folder / "boots.jsonl")
+    assert [one.first for one in kept] == [True, False]
+    assert {one.image for one in kept} == {built.key}
+    assert kept[0].hardware == kept[1].hardware
+    for one in kept:
+        assert set(one.seconds) >= {"firmware", "kernel", "userspace", "agent", "ready"}
+        assert "loader" not in one.seconds
 
 
 def test_without_a_terminal_run_asks_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
