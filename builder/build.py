@@ -15,6 +15,7 @@ from typing import Any
 from builder import (
     __version__,
     apt,
+    cpu_names,
     driver_database,
     drivers,
     firmware,
@@ -131,7 +132,8 @@ def own_kernel(
         record = found.record
     else:
         print(f"the hardening gate of {machine.name} is skipped: nothing was checked", file=sys.stderr)
-    return kernel.ensure(tools, source, symbols, named_drivers(machine)), record
+    tune = cpu_names.tuning(machine.cpu.march)
+    return kernel.ensure(tools, source, symbols, named_drivers(machine), tune=tune), record
 
 
 def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
@@ -157,6 +159,8 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         files = drivers_firmware(machine, tools, source)
         own, record["hardening"] = own_kernel(machine, tools, source, gate=gate)
         record["kernel"] = {"package": source.package.version, "symbols": own.symbols_y}
+        if tune := cpu_names.tuning(machine.cpu.march):
+            record["kernel"]["tuned_for"] = tune
         if files:
             record["firmware"] = files.record
     stock = stock_kernel(machine)

@@ -198,6 +198,11 @@ def options(march: str) -> list[str]:
     return [f"-march={march}", *(f"-mno-{name}" for name in UNNAMED.values())]
 
 
+def tuning(march: str) -> str:
+    """The CPU for whose pace code is ordered: a named one, "" for a level, which is many."""
+    return "" if march in LEVELS else march
+
+
 def flags_of_macros(macros: Iterable[str]) -> frozenset[str]:
     """The words of /proc/cpuinfo that code needs for which GCC predefines these macros."""
     return flags_of("x86-64").union(WORDS[macro] for macro in macros if macro in WORDS)

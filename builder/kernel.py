@@ -92,19 +92,33 @@ def _explain(
 
 
 def ensure(
-    toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted], drivers: Sequence[Named] = ()
+    toolchain: Toolchain,
+    tree: Source,
+    wanted: Sequence[Wanted],
+    drivers: Sequence[Named] = (),
+    *,
+    tune: str = "",
 ) -> Kernel:
     """The kernel with what is wanted: configured, proven, and compiled if the cache does not have it.
 
+    `tune` is the CPU for which GCC orders the instructions; which ones it uses is not changed by it.
     Raises Mistakes or AetherError before compiling (see `configured`), StepFailed if compiling fails,
     AetherError if bzImage comes out larger than the limit, Mistakes for each of `drivers` that is not in it.
     """
     configuration = configured(toolchain, tree, wanted)
-    key = digest(tree.key, configuration.text, toolchain.key, BUILD_METADATA, tree.date, kernel_proof.FILES)
+    key = digest(
+        tree.key,
+        configuration.text,
+        toolchain.key,
+        BUILD_METADATA,
+        tree.date,
+        kernel_proof.FILES,
+        *make_words(tune),
+    )
 
     def make(folder: Path) -> None:
         started = time.monotonic()
-        with _compiled(toolchain, tree, configuration) as output:
+        with _compiled(toolchain, tree, configuration, tune) as output:
             seconds = time.monotonic() - started
             if (output / ".config").read_text() != configuration.text:
                 raise StepFailed("the kernel's build changed its own configuration", log=_log(tree))
@@ -126,6 +140,7 @@ def ensure(
                 "symbols_y": configuration.symbols_y,
                 "seconds": round(seconds, 1),
                 "configuration": configuration.key,
+                "tuned_for": tune or "generic",
                 "config_sha256": file_sha256(folder / "config"),
                 "bzimage_sha256": file_sha256(bzimage),
                 "source": asdict(tree.package),
@@ -156,8 +171,18 @@ def _log(tree: Source) -> Path:
     return cache_dir() / "logs" / f"{tree.package.name}.log"
 
 
+def make_words(tune: str) -> list[str]:
+    """What make is told for a CPU, "" for any.
+
+    The tree's own choices end with Core 2, K8 and the first Atom, so the name goes through KCFLAGS
+    (Documentation/kbuild/kbuild.rst). Never -march: a kernel that meets an unknown instruction dies
+    before it could say so, while one that is only tuned starts everywhere and lets the agent say it.
+    """
+    return [f"KCFLAGS=-mtune={tune}"] if tune else []
+
+
 @contextlib.contextmanager
-def _compiled(toolchain: Toolchain, tree: Source, configuration: Configuration) -> Iterator[Path]:
+def _compiled(toolchain: Toolchain, tree: Source, configuration: Configuration, tune: str) -> Iterator[Path]:
     """The build tree, brought up to date. One build at a time has it, until it has taken what it made."""
     home = cache_dir() / "kernel-build" / digest(tree.key, toolchain.key)
     output, ccache = home / "output", cache_dir() / "ccache"
@@ -172,7 +197,7 @@ def _compiled(toolchain: Toolchain, tree: Source, configuration: Configuration) 
             # flock holds on for as long as any process of the build lives: after a kill -9 of this
             # process the next build waits for its orphans.
             command: list[str | Path] = ["flock", home / "output.lock", "make", "-C", tree.folder]
-            command += [f"O={output}", f"-j{len(os.sched_getaffinity(0))}", "bzImage"]
+            command += [f"O={output}", f"-j{len(os.sched_getaffinity(0))}", *make_words(tune), "bzImage"]
             toolchain.run(
                 command,
                 what="compiling the kernel",

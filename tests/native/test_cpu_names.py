@@ -52,6 +52,18 @@ def test_every_instruction_set_that_gcc_would_use_is_known(macros: dict[str, set
         assert {macro for macro in beyond if not OF_NO_CONCERN.fullmatch(macro)} == set(), name
 
 
+def test_to_tune_for_a_cpu_adds_no_instruction(tools: Toolchain) -> None:
+    """So that a kernel which is tuned for one starts on every other."""
+    names = [name for name in cpu_names.NAMES if cpu_names.tuning(name)]
+    told = {
+        tools.output(["gcc", *options, "-dM", "-E", "-x", "c", "/dev/null"])
+        for options in ([], *([f"-mtune={cpu_names.tuning(name)}"] for name in names))
+    }
+    without_names = {re.sub(r"#define __tune_\w+ 1\n", "", text) for text in told}
+    assert len(names) > 70
+    assert len(without_names) == 1
+
+
 def test_the_words_are_those_of_linux_and_the_unnamed_have_none(tools: Toolchain) -> None:
     header = kernel_source.ensure(tools).folder / "arch/x86/include/asm/cpufeatures.h"
     text = header.read_text()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import kernel
+from builder import cpu_names, kernel
 from builder.progress import Step
+from hardware.cpu_level import LEVELS
 
 
 class Shown(Step):
@@ -80,3 +81,9 @@ def test_a_build_with_more_files_than_the_last_does_not_claim_to_be_done(tmp_pat
     count(tmp_path, tmp_path, LINES)[2].finished()
     counts, total, _ = count(tmp_path, tmp_path, LINES * 3)
     assert (counts[-1], total) == (9, 10)
+
+
+def test_a_kernel_for_a_named_cpu_is_tuned_for_it_and_uses_nothing_that_others_lack() -> None:
+    assert kernel.make_words(cpu_names.tuning("znver4")) == ["KCFLAGS=-mtune=znver4"]
+    for level in LEVELS:
+        assert kernel.make_words(cpu_names.tuning(level)) == []
