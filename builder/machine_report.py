@@ -29,6 +29,7 @@ from builder.boot_record import Record
 from builder.build import BuiltImage
 from builder.cache import cache_dir
 from builder.errors import AetherError
+from builder.machine_drivers import Bound, Driver, bound, drivers_of
 from builder.qemu_command import without_missing_devices
 from builder.run import Options, spec_of
 from builder.toolchain import Toolchain
@@ -70,15 +71,6 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Driver:
-    """A driver that the profile names; `devices` are those that the profile says it is for."""
-
-    name: str
-    description: str
-    devices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class System:
     """A built system: its image's folder, its kernel's version and where that lies."""
 
@@ -107,7 +99,8 @@ class Report:
     machine: System
     generic: System | None
     sections: Sequence[Section]
-    drivers: Sequence[Driver]
+    drivers: Sequence[Driver]  # that the profile names
+    bound: Sequence[Bound] = ()  # devices of the virtual machine, as last measured
     boots: Mapping[str, Sequence[Record]] = field(default_factory=dict)  # by machine, newest last
     notes: Sequence[str] = ()
 
@@ -131,7 +124,8 @@ def report(built: BuiltImage) -> Report:
         packages_section(built.toolchain, pair),
         boot_section(built.machine.name, boots),
     ]
-    return Report(machine, generic, sections, drivers_of(built, notes), boots, notes)
+    seen = bound(built.machine.name, {one.machine: one.key for one in pair})
+    return Report(machine, generic, sections, drivers_of(built, notes), seen, boots, notes)
 
 
 # ---- the two systems
@@ -371,41 +365,3 @@ def medians(boots: Sequence[Record]) -> dict[str, float]:
 def _count(boots: Sequence[Record]) -> str:
     first = ", of a new disk" if boots[0].first else ""
     return f"{len(boots)}{first}"
-
-
-# ---- drivers
-
-
-def drivers_of(built: BuiltImage, notes: list[str]) -> list[Driver]:
-    """The drivers that the profile names, with what they say they are and the devices they are there for."""
-    names = built.machine.kernel.drivers
-    if not names:
-        return []
-    descriptions: dict[str, str] = {}
-    try:
-        source = kernel_source.ensure(built.toolchain)
-        database = driver_database.ensure(built.toolchain, source)
-        for name in names:
-            module = database.module(name)
-            descriptions[name] = module.description if module else ""
-    except AetherError as error:
-        notes.append(f"what the drivers are is not known: {error.message}")
-    texts: dict[Path, str] = {}
-    found = []
-    for index, name in enumerate(names):
-        place = built.machine.place("kernel", "drivers", index)
-        text = texts.setdefault(place.path, place.path.read_text())
-        found.append(Driver(name, descriptions.get(name, ""), devices_of(name, text, place.line)))
-    return found
-
-
-def devices_of(driver: str, profile: str, line: int) -> tuple[str, ...]:
-    """What a profile's comments say that a driver is for; it is named in line `line`, counted from 1.
-
-    `aether detect` writes a line for each device, `# DEVICE: DRIVER, DRIVER; how they were found`; a person
-    may write something behind the name.
-    """
-    told = re.findall(r"^\s+# (.+?): ((?:[\w-]+, )*[\w-]+); ", profile, re.MULTILINE)
-    found = [device for device, drivers in told if driver in drivers.split(", ")]
-    behind = re.search(r"\s#\s*(.+)$", profile.splitlines()[line - 1])
-    return tuple(found or ([behind[1]] if behind else []))

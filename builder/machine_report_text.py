@@ -65,9 +65,22 @@ def lines(found: Report) -> list[str]:
         for driver in found.drivers:
             shown.append(f"  {driver.name}{f': {driver.description}' if driver.description else ''}")
             shown += [f"      {device}" for device in driver.devices]
+    if found.bound:
+        shown += ["", "Devices of the virtual machine and the drivers bound to them", *bound_lines(found)]
     if found.notes:
         shown += ["", *(f"note: {note}" for note in found.notes)]
     return shown
+
+
+def bound_lines(found: Report) -> list[str]:
+    """The devices in columns; `?` where a system does not tell of it."""
+    systems = [one.machine for one in (found.machine, found.generic) if one is not None]
+    rows = [["", *systems]]
+    for one in found.bound:
+        rows.append([one.device, *(one.drivers.get(system, "?") or NONE for system in systems)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (zip(row, widths, strict=True) for row in rows)
+    return [("  " + "  ".join(text.ljust(width) for text, width in row)).rstrip() for row in cells]
 
 
 def section_lines(section: Section, found: Report) -> list[str]:
@@ -107,6 +120,7 @@ def as_json(found: Report, picture: Path) -> dict[str, Any]:
         "phases": [*PHASES, READY],
         "boots": {name: [asdict(boot) for boot in boots] for name, boots in found.boots.items()},
         "drivers": [asdict(driver) for driver in found.drivers],
+        "bound": [asdict(one) for one in found.bound],
         "notes": list(found.notes),
         "picture": str(picture),
     }

@@ -9,7 +9,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from builder import boot_record, vmdisk
+from builder import boot_record, machine_drivers, vmdisk
 from builder.build import BuiltImage, build
 from builder.cache import lock
 from builder.machine_report import GENERIC
@@ -69,6 +69,9 @@ def _boot(built: BuiltImage, booted: BuiltImage, spec: MachineSpec, turn: int, r
                 raise machine.failure(f"{spec.name} does not tell how it booted")
             record = boot_record.of(machine, boot, booted.key, first=turn == 0)
             boot_record.add(boot_record.place(built.machine.name), record)
+            if turn == repeat:
+                said = machine.succeed(machine_drivers.ASK)
+                machine_drivers.keep(built.machine.name, spec.name, booted.key, said)
             reason = machine.powerdown()
             if reason is not ShutdownReason.GUEST_SHUTDOWN:
                 raise machine.failure(f"{spec.name} did not shut down by itself: {reason}")

@@ -11,10 +11,22 @@ from xml.etree import ElementTree
 
 import pytest
 
-from builder import boot_record, cli, machine_report, machine_report_picture, machine_report_text
+from builder import (
+    boot_record,
+    cli,
+    machine_drivers,
+    machine_report,
+    machine_report_picture,
+    machine_report_text,
+    vmdisk,
+)
 from builder.boot_record import Record
-from builder.machine_report import GENERIC, Driver, Figure, Report, Section, System
+from builder.machine_drivers import Driver, devices_of
+from builder.machine_report import GENERIC, Figure, Report, Section, System
 from builder.run import Options, spec_of
+from hardware import report as hardware_report
+from hardware import report_json
+from hardware.report import Device
 
 SVG = "{http://www.w3.org/2000/svg}"
 PHASES = {"firmware": 2.0, "loader": 0.5, "kernel": 1.5, "userspace": 3.0, "agent": 1.0, "ready": 8.0}
@@ -47,7 +59,7 @@ def made(folder: Path, boots: Mapping[str, list[Record]], *, alone: bool = False
     ]
     generic = None if alone else system(folder, GENERIC, "b2", "6.12+deb13-amd64")
     drivers = [Driver("nvme", "NVM Express block device", ("Samsung <970> & co",))]
-    return Report(system(folder, name), generic, sections, drivers, boots, ["a note"])
+    return Report(system(folder, name), generic, sections, drivers, [], boots, ["a note"])
 
 
 def test_a_ratio_is_the_machines_part_of_the_generic_ones() -> None:
@@ -243,12 +255,60 @@ def test_a_profiles_comments_say_which_devices_a_driver_is_for() -> None:
 
     def devices(driver: str) -> tuple[str, ...]:
         [line] = [at for at, text in enumerate(lines, 1) if text.split("#")[0].strip() == f"- {driver}"]
-        return machine_report.devices_of(driver, PROFILE, line)
+        return devices_of(driver, PROFILE, line)
 
     assert devices("nvme") == ("NVMe disk: fast (00:1f.0 144d:a808)", "Another disk")
     assert devices("snd-hda-codec-realtek") == ("2 x Sound (00:1f.3)",)
     assert devices("e1000e") == ("the network card",)
     assert devices("xhci_pci") == ()
+
+
+# ---- what a measured machine said of its devices
+
+
+def said(*drivers: str) -> str:
+    """A hardware report with a device for each of these drivers."""
+    devices = [
+        Device(
+            "pci",
+            "pci:v00008086d0000100Esv0bc02",
+            "network_controller",
+            f"Card {at}",
+            driver,
+            address=f"{at}",
+        )
+        for at, driver in enumerate(drivers)
+    ]
+    return report_json.dumps(hardware_report.Report("probe", devices=tuple(devices)))
+
+
+def test_devices_stand_beside_each_other_with_each_systems_driver(tmp_path: Path, built: Any) -> None:
+    machine_drivers.keep("m", "m", "a1", said("nvme", "", ""))
+    machine_drivers.keep("m", GENERIC, "b2", said("nvme", "e1000e", ""))
+    seen = machine_drivers.bound("m", {"m": "a1", GENERIC: "b2"})
+    assert [one.drivers for one in seen] == [{"m": "nvme", GENERIC: "nvme"}, {"m": "", GENERIC: "e1000e"}]
+    lines = machine_report_text.bound_lines(replace(made(tmp_path, {}), bound=seen))
+    assert lines[0].split() == ["m", GENERIC]
+    assert [line.split()[-2:] for line in lines[1:]] == [["nvme", "nvme"], ["-", "e1000e"]]
+    assert lines[1].startswith("  Card 0 (pci 8086:100e)")
+
+
+def test_what_another_image_said_of_its_devices_is_left_out(built: Any) -> None:
+    machine_drivers.keep("m", "m", "a0", said("nvme"))
+    assert machine_drivers.bound("m", {"m": "a1", GENERIC: "b2"}) == []
+
+
+def test_what_is_no_hardware_report_is_not_kept(built: Any) -> None:
+    with pytest.raises(report_json.ReportError):
+        machine_drivers.keep("m", "m", "a1", "{}")
+    assert not vmdisk.state_dir("m").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"image": "a1"}', '{"image": "a1", "report": {}}'])
+def test_a_broken_file_of_devices_is_passed_over(built: Any, text: str) -> None:
+    vmdisk.state_dir("m").mkdir(parents=True)
+    (vmdisk.state_dir("m") / "hardware-m.json").write_text(text)
+    assert machine_drivers.bound("m", {"m": "a1"}) == []
 
 
 # ---- the command
