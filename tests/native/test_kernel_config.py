@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from kbuild_names import linked
 
-from builder import kconfig, kernel, kernel_source, profile
+from builder import kconfig, kernel, kernel_proof, kernel_source, profile
 from builder.errors import AetherError, Mistakes
+from builder.kbuild_symbols import module_name
 from builder.kconfig import Wanted
 from builder.kernel_source import Source
 from builder.toolchain import Toolchain
@@ -96,7 +98,9 @@ def test_the_database_tells_every_symbols_dependencies_choice_and_place(
     assert [one.text for one in symbols["USB_STORAGE"].unmet]
 
 
-def test_the_compiled_kernel_is_the_one_that_was_proven(tools: Toolchain, tree: Source) -> None:
+def test_the_compiled_kernel_is_the_one_that_was_proven(
+    tools: Toolchain, tree: Source, tmp_path: Path
+) -> None:
     """Compiles only if the cache does not hold the kernel of these fragments yet."""
     wanted = kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS)
     built = kernel.ensure(tools, tree, wanted)
@@ -105,3 +109,9 @@ def test_the_compiled_kernel_is_the_one_that_was_proven(tools: Toolchain, tree: 
     assert built.version.startswith("6.12.")
     assert " start_kernel\n" in built.system_map.read_text()
     assert kernel.load(built.folder) == built
+    # What was linked, as kbuild told the compiler, is what kbuild says without compiling.
+    kept = set((built.folder / kernel_proof.LINKED).read_text().split())
+    assert kept == linked(tools, tree, built.config, tmp_path)
+    builtin = {module_name(one) for one in (built.folder / kernel_proof.BUILTIN).read_text().split()}
+    assert builtin <= kernel_proof.modules(built.folder)
+    assert {"ext4", "virtio_blk", "erofs"} <= builtin

@@ -1,4 +1,4 @@
-"""A small kernel for tests of what is said about a configuration; its symbols are as kconfig_dump has them."""
+"""A small kernel for tests of what is said of a configuration; its symbols are as kconfig_dump has them."""
 
 import json
 from pathlib import Path
