@@ -55,8 +55,9 @@ def flash(machine: str, path: Path, *, yes: bool = False) -> Flashed:
     """
     profile.load(machine)  # mistakes in it are told before anything is asked of the disk
     kind = flash_target.kind_of(path)
+    disk = None
     if kind == "disk":
-        checked(path)
+        disk = checked(path)
         flash_target.need_rights(path, machine)
         flash_target.check_free(path)
         if not yes and not sys.stdin.isatty():
@@ -65,17 +66,14 @@ def flash(machine: str, path: Path, *, yes: bool = False) -> Flashed:
         raise AetherError(f"{path} exists: its contents would be lost", hint="--yes writes over it")
     built = build(machine)
     size = int(built.layout["size"])
-    if kind == "disk":
-        disk = checked(path, needed=size)
+    if disk is not None:
+        _check_same(path, disk, size)
         if not yes:
             confirm(disk)
-            # A person may take long to answer; a stick may have become another one.
-            if checked(path, needed=size) != disk:
-                raise AetherError(f"{path} is another disk now", hint="run the same command again")
-        opened = flash_target.open_disk(path)
-    else:
-        opened = flash_target.open_file(path, size)
+    opened = flash_target.open_file(path, size) if disk is None else flash_target.open_disk(path)
     with opened as target:
+        if disk is not None:
+            _check_same(path, disk, size)  # now that nobody can exchange it any more
         content = content_for(built, target.size)
         written = write(target, content)
         reread = target.reread_table()
@@ -100,6 +98,13 @@ def checked(path: Path, *, needed: int = 0) -> Disk:
     if disk.refusal:
         raise AetherError(f"{path} is not written: {disk.refusal}", hint=disk.hint)
     return disk
+
+
+def _check_same(path: Path, disk: Disk, needed: int) -> None:
+    """A build takes minutes and a person's answer longer; the stick may be another one by then."""
+    now = checked(path, needed=needed)
+    if (now.identity, now.model) != (disk.identity, disk.model):
+        raise AetherError(f"{path} is another disk now", hint="run the same command again")
 
 
 def confirm(disk: Disk) -> None:
@@ -190,11 +195,14 @@ def _what_is_left(writer: Writer) -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         path = writer.target.path
-        left = f"{path} holds no usable system now"
+        left = (
+            f"{path} holds no usable system now" if writer.begun else f"nothing more was written to {path}"
+        )
         if writer.target.reads_zero:
             left = f"{path} was taken away again"
         try:
-            writer.wipe()
+            if writer.begun:
+                writer.wipe()
         except (DiskFailed, KeyboardInterrupt):  # before the sealing there is no table to wipe
             if writer.sealing:
                 left = f"{path} may start, but was not checked to the end: do not trust it"

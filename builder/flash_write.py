@@ -74,14 +74,16 @@ class Written:
 
 
 class Writer:
-    """One image on its way to one target; `sealing` once the table is being made valid.
+    """One image on its way to one target.
+
+    `begun` once its first write has succeeded, `sealing` once the table is being made valid.
 
     Every method raises DiskFailed for a fault of the disk.
     """
 
     def __init__(self, target: Target, content: Content) -> None:
         self.target, self.content = target, content
-        self.sealing = False
+        self.begun = self.sealing = False
         # Buffers of whole pages, because O_DIRECT wants that.
         self._give, self._back = mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK)
 
@@ -95,6 +97,7 @@ class Writer:
         size = self.target.size
         for offset in (0, max(size - EDGE, 0)):
             self._put(offset, bytes(min(EDGE, size)))
+            self.begun = True
         self._flush()
 
     def write(self, progress: Progress) -> float:

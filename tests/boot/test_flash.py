@@ -124,7 +124,22 @@ def refused(stick: Path) -> str:
     return done.stderr
 
 
-def test_the_stick_is_whole_after_its_first_boot(machine: Machine, generic: BuiltImage, stick: Path) -> None:
+def test_the_stick_carries_the_machines_report_home(
+    machine: Machine, generic: BuiltImage, stick: Path
+) -> None:
+    # As docs/flash.md says it.
+    machine.succeed("mount -o remount,rw /efi && agent hardware --json > /efi/machine.json && sync")
     assert machine.powerdown(600) is ShutdownReason.GUEST_SHUTDOWN
+    offset = generic.layout["partitions"][0]["offset"]
+    copy = stick.with_name("machine.json")
+    argv = ["mcopy", "-i", f"{stick}@@{offset}", "::machine.json", str(copy)]
+    generic.toolchain.output(argv, readable=[stick], writable=[stick.parent])
+    report = subprocess.run(
+        [*AETHER, "detect", "--report", copy], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True
+    )
+    assert b"usb_storage" in report.stdout or b"usb-storage" in report.stdout
+
+
+def test_the_stick_is_whole_after_its_first_boot(generic: BuiltImage, stick: Path) -> None:
     verified = sfdisk(generic, "--verify", stick)
     assert (verified.stderr, "No errors detected" in verified.stdout) == ("", True)

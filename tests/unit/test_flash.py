@@ -138,14 +138,16 @@ def test_without_a_terminal_only_yes_writes_and_nothing_is_built_before(
     assert "all equal" in said
 
 
-def test_a_disk_that_became_another_one_while_the_person_was_asked_is_not_written(
-    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_disk_that_became_another_one_in_the_meantime_is_not_written(
+    disk: Path, looks: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = iter([STICK, STICK, dataclasses.replace(STICK, identity="8:16 10")])
+    # The first look is before the build, the second after it, the third when the disk has been opened.
+    other = dataclasses.replace(STICK, identity="8:16 10")
+    seen = iter([*[STICK] * looks, other])
     monkeypatch.setattr(flash, "checked", lambda path, needed=0: next(seen))
-    monkeypatch.setattr("sys.stdin", Terminal("SanDisk Ultra Fit\n"))
     before = disk.read_bytes()
-    assert cli.main(["flash", MACHINE, str(disk)]) == 2
+    assert cli.main(["flash", MACHINE, str(disk), "--yes"]) == 2
     assert "is another disk now" in capsys.readouterr().err
     assert disk.read_bytes() == before
 
