@@ -16,6 +16,7 @@ ROWS = [
     row("JBD2", "y", prompt="", selected_by=[["EXT4 && BLOCK", "y"], ["OCFS2", "n"]]),
     row("OCFS2"),
     row("CRC", "y", prompt="", selected_by=[["JBD2", "y"]]),
+    row("SHARED", "y", prompt="", selected_by=[["JBD2", "y"], ["EXT4", "y"]]),
     row("MODULES", prompt="Modules"),
     row("USB_SUPPORT", prompt="USB support"),
     row("USB", prompt="Host USB", depends=[["USB_SUPPORT", "n"]]),
@@ -64,6 +65,11 @@ def test_a_selected_symbol_leads_to_the_first_one_that_a_layer_wants(lab: Subjec
         "    EXT4=y: base, the data",
     ]
     assert "    no   OCFS2" in text("JBD2", lab), "what else could select it is there"
+
+
+def test_of_several_that_select_a_symbol_one_that_a_layer_wants_comes_first(lab: Subject) -> None:
+    [first] = kernel_explain.explain("SHARED", lab).chain
+    assert (first.symbol, first.layer) == ("EXT4", "base")
 
 
 def test_dependencies_say_which_of_them_hold(lab: Subject) -> None:
