@@ -217,7 +217,7 @@ def kernel_values(toolchain: Toolchain, system: System, notes: list[str]) -> dic
     found: dict[str, float] = {"kernel": system.kernel.stat().st_size, "modules": modules}
     if system.initramfs is not None:
         found["initramfs"] = system.initramfs.stat().st_size
-    else:
+    if (system.folder / "aetheros.efi").exists():  # a kernel of its own
         on_esp = image_files.files_in(toolchain, system.folder, "aetheros-esp", "vfat")
         if fallback := image_files.total(on_esp, f"/{esp.STOCK}/"):
             found |= {"fallback": fallback + modules, "modules": 0}
