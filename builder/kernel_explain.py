@@ -80,7 +80,7 @@ def find(name: str, subject: Subject) -> Symbol:
             return subject.symbols[form]
     near = difflib.get_close_matches(plain.upper(), subject.symbols, 3, 0.7)
     raise AetherError(
-        f"{plain} is no symbol of {subject.source}",
+        f"'{plain}' is no symbol of {subject.source}",
         hint=f"did you mean {' or '.join(near)}?" if near else "the names are those of .config files",
     )
 

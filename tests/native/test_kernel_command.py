@@ -80,7 +80,7 @@ def test_what_a_fragment_switches_off_says_where_and_why(capsys: pytest.CaptureF
 def test_an_unknown_symbol_ends_in_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["kernel", "qemu-x86_64", "--explain", "VIRTIO_BLOCK"]) == 2
     error, hint = capsys.readouterr().err.splitlines()[-2:]
-    assert error.startswith("error: VIRTIO_BLOCK is no symbol of linux-source-6.12")
+    assert error.startswith("error: 'VIRTIO_BLOCK' is no symbol of linux-source-6.12")
     assert "VIRTIO_BLK" in hint
 
 

@@ -134,7 +134,7 @@ def test_a_symbol_may_carry_config_or_be_written_small(lab: Subject, name: str) 
 def test_an_unknown_symbol_comes_with_the_nearest_names(lab: Subject) -> None:
     with pytest.raises(AetherError) as caught:
         kernel_explain.explain("CONFIG_EXT5", lab)
-    assert caught.value.lines() == ["error: EXT5 is no symbol of Linux 6.12", "hint: did you mean EXT4?"]
+    assert caught.value.lines() == ["error: 'EXT5' is no symbol of Linux 6.12", "hint: did you mean EXT4?"]
 
 
 def test_a_choice_names_its_members_and_who_won(tmp_path: Path) -> None:
