@@ -34,14 +34,15 @@ def generic() -> BuiltImage:
 
 
 @pytest.fixture(scope="module")
-def stick(generic: BuiltImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stick(generic: BuiltImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stick with a partition table and its backup, of some other system."""
     path = tmp_path_factory.mktemp("stick") / "stick.raw"
     path.touch()
     os.truncate(path, STICK)
     argv = generic.toolchain.argv(["sfdisk", "--quiet", path], writable=[path])
     subprocess.run(argv, input="label: gpt\nsize=1GiB\nsize=2GiB\n", text=True, check=True)
-    return path
+    yield path
+    path.unlink()  # pytest would keep 2 GB of each of the last runs
 
 
 @pytest.fixture(scope="module")
