@@ -234,6 +234,8 @@ def report(done: Flashed) -> list[str]:
         lines.append(
             f"Next: eject {done.device}, put it into the machine, and choose it in the boot menu, as UEFI."
         )
+        if not done.table_reread:
+            lines.append("This computer has not read the new table: unplug the disk before you use it here.")
     return lines
 
 
