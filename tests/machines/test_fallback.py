@@ -35,6 +35,7 @@ def test_a_kernel_without_the_driver_of_its_disk_gives_way_to_debians_after_its_
         assert machine.succeed("uname -r").strip() == way.report.kernel
         entry = machine.succeed(f"tail -c +5 {SELECTED} | tr -d '\\0'")
         assert entry.strip() == "aetheros-stock.conf"
+        assert "this is the fallback" in machine.succeed("cat /run/motd.d/aetheros-fallback")
         [tried] = machine.succeed("ls /efi/EFI/Linux").split()
         assert tried.endswith(f"+0-{TRIES}.efi")
         machine.powerdown(600)
