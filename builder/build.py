@@ -92,13 +92,18 @@ def named_drivers(machine: profile.Profile) -> list[drivers.Named]:
 def command_line(machine: profile.Profile) -> list[str]:
     """The words that the machine's own kernel is started with."""
     wait = image.WAIT_WITH_FALLBACK if machine.image.fallback else image.WAIT
-    return [*image.COMMAND_LINE, *wait, *machine.kernel.command_line]
+    return [*image.command_line(machine.name), *wait, *machine.kernel.command_line]
 
 
 def stock_command_line(machine: profile.Profile) -> list[str]:
     """The words that Debian's own kernel is started with on the machine."""
     told = () if machine.kernel.stock else (image.FALLBACK_WORD,)
-    return [*image.COMMAND_LINE, *image.STOCK_COMMAND_LINE, *machine.kernel.command_line, *told]
+    return [
+        *image.command_line(machine.name),
+        *image.STOCK_COMMAND_LINE,
+        *machine.kernel.command_line,
+        *told,
+    ]
 
 
 def hardness(

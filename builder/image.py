@@ -8,6 +8,7 @@ finished folders; the ESP's contents (esp.py).
 import json
 import math
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ OWN_KERNEL = Slots(64 * MIB, 192 * MIB, 120_000_000)
 WITH_FALLBACK = Slots(256 * MIB, 320 * MIB, 300_000_000)  # Debian's modules are 120 MB
 GENERIC = Slots(256 * MIB, 640 * MIB, 600_000_000)  # and the firmware of every device
 MODELS_TYPE = "c33a5d3d-4d29-4b2c-8b0e-7a3a5c1f9e11"
-# Partition UUIDs and file system UUIDs come from this seed: equal input, equal image.
-SEED = "6a0f3bd2-5f0f-4a86-9f5b-2a1f7d1b6c55"
+# All UUIDs come from this one and the machine's name: equal input, equal image.
+NAMESPACE = uuid.UUID("6a0f3bd2-5f0f-4a86-9f5b-2a1f7d1b6c55")
 # Files get this date at the latest; a fixed one keeps builds equal. 2025-11-01.
 EPOCH = 1761955200
 
@@ -119,6 +120,16 @@ class ImageInput:
             if not self.kernel:
                 names |= set(listed["firmware"])
         return sorted(names)
+
+
+def root_uuid(machine: str) -> str:
+    """The UUID of a machine's system partition: a stick and a disk of two machines do not mix."""
+    return str(uuid.uuid5(NAMESPACE, f"{machine}/system"))
+
+
+def command_line(machine: str) -> list[str]:
+    """What every kernel of a machine is told."""
+    return [f"root=PARTUUID={root_uuid(machine)}", *COMMAND_LINE]
 
 
 def base_packages() -> dict[str, dict[str, str]]:
@@ -292,6 +303,7 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
     sizes = {
         "esp_size": given.slots.esp,
         "system_size": given.slots.system,
+        "system_uuid": root_uuid(given.machine),
         "models_size": models_slot,
         "models_type": MODELS_TYPE,
     }
@@ -324,7 +336,7 @@ def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) 
         version=given.version,
         output=work / "output",
         repart=work / "repart",
-        seed=SEED,
+        seed=uuid.uuid5(NAMESPACE, given.machine),
         tools=toolchain.root,
         cache=incremental,
         packages_cache=packages_cache,
@@ -353,11 +365,16 @@ def render(template: Path, place: Path, **values: object) -> str:
 
 
 def partitions(toolchain: Toolchain, raw: Path) -> list[dict[str, Any]]:
-    """The partitions of a disk image in order: label, offset and size in bytes."""
+    """The partitions of a disk image in order: label, UUID, offset and size in bytes."""
     table = json.loads(toolchain.output(["sfdisk", "--json", raw], readable=[raw]))["partitiontable"]
     sector = int(table.get("sectorsize", 512))
     return [
-        {"label": part["name"], "offset": part["start"] * sector, "size": part["size"] * sector}
+        {
+            "label": part["name"],
+            "uuid": part["uuid"].lower(),
+            "offset": part["start"] * sector,
+            "size": part["size"] * sector,
+        }
         for part in table["partitions"]
     ]
 

@@ -31,6 +31,7 @@ class Partition:
     label: str
     offset: int
     size: int
+    uuid: str = ""  # the kernel finds its root by it
 
 
 def state_dir(machine: str) -> Path:
@@ -84,7 +85,7 @@ def read_layout(layout: Mapping[str, Any]) -> tuple[Partition, ...]:
     """The partitions of an image.json, in order; the data partition must be the last."""
     try:
         found = tuple(
-            Partition(str(part["label"]), int(part["offset"]), int(part["size"]))
+            Partition(str(part["label"]), int(part["offset"]), int(part["size"]), str(part.get("uuid", "")))
             for part in layout["partitions"]
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -112,7 +113,8 @@ def _create(image: Path, disk: Path, size: int, describe: Callable[[], None]) ->
 def _check_same(disk: Path, had: Sequence[Partition], wanted: Sequence[Partition]) -> None:
     """The data partition grows, so only its place counts; everything else must be equal."""
     same = len(had) == len(wanted) and all(
-        (a.label, a.offset) == (b.label, b.offset) and (a.size == b.size or a.label == DATA_LABEL)
+        (a.label, a.offset) == (b.label, b.offset)
+        and ((a.size, a.uuid) == (b.size, b.uuid) or a.label == DATA_LABEL)
         for a, b in zip(had, wanted, strict=True)
     )
     if not same:

@@ -141,12 +141,14 @@ def test_the_machines_are_listed_with_the_broken_ones(
     (tmp_path / "broken.yaml").write_text("name: [\n")
     monkeypatch.setenv("AETHER_MACHINES", str(tmp_path))
     assert cli.main(["list"]) == 0
-    broken, base, default = capsys.readouterr().out.splitlines()
-    assert broken.startswith("broken       error: the profile")
-    assert base.startswith("pc           What detected PCs are built on")
-    assert default.startswith("qemu-x86_64  QEMU virtual machine")
+    broken, generic, base, default = capsys.readouterr().out.splitlines()
+    assert broken.startswith("broken          error: the profile")
+    assert generic.startswith("generic-x86_64  Any PC or virtual machine")
+    assert base.startswith("pc              What detected PCs are built on")
+    assert default.startswith("qemu-x86_64     QEMU virtual machine")
     assert cli.main(["list", "--json"]) == 0
-    assert [m["name"] for m in json.loads(capsys.readouterr().out)] == ["broken", "pc", "qemu-x86_64"]
+    names = [machine["name"] for machine in json.loads(capsys.readouterr().out)]
+    assert names == ["broken", "generic-x86_64", "pc", "qemu-x86_64"]
 
 
 def test_a_profile_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,15 @@ def test_every_partition_that_early_mounts_looks_for_is_made() -> None:
     }
     assert wanted == {"aetheros-data", "aetheros-models", "aetheros-esp"}
     assert wanted < made
-    assert f"root=PARTLABEL={(made - wanted).pop()}" in image.COMMAND_LINE
+    assert made - wanted == {"aetheros-system"}  # the kernel's own
+
+
+def test_the_kernel_takes_the_root_of_its_own_machine_and_no_other() -> None:
+    """A stick and a disk in one PC have partitions of the same labels."""
+    [one, other] = [image.command_line(name)[0] for name in ("lab", "generic-x86_64")]
+    assert one == image.command_line("lab")[0] != other
+    assert one == f"root=PARTUUID={image.root_uuid('lab')}"
+    assert "UUID={{ system_uuid }}" in (image.TEMPLATES / "repart/20-system.conf.j2").read_text()
 
 
 def test_a_template_with_an_unknown_name_is_an_error(tmp_path: Path) -> None:
