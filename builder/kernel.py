@@ -19,16 +19,25 @@ from builder import kconfig, kconfig_proof, kernel_proof
 from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
 from builder.drivers import Named
 from builder.errors import AetherError, StepFailed
-from builder.kconfig import DETECTED_LAYER, Configuration, Wanted
+from builder.kconfig import Configuration, Wanted
 from builder.kernel_source import Source
 from builder.progress import Step, step
 from builder.toolchain import Toolchain
 
-LARGEST_BZIMAGE = 6_000_000  # bytes
-MOST_SYMBOLS = 1_500  # set to y
-# A kernel with the drivers of a real machine is larger: graphics, sound and wireless alone are 8 MB.
-LARGEST_WITH_DRIVERS = 24_000_000
-MOST_WITH_DRIVERS = 2_500
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kernel may have at most: bytes of bzImage, symbols set to y."""
+
+    kind: str  # of machine, for people
+    size_bytes: int
+    symbols_y: int
+
+
+# A guest has few devices and starts often; graphics, sound and wireless of a real machine alone are 8 MB.
+VM_LAYER = "vm"  # the fragment of all guests
+VM = Limits("virtual machine", 5_000_000, 1_400)
+PC = Limits("PC", 24_000_000, 2_500)
 
 # Who built it, where and when is part of the kernel's banner: fixed, so that two builds are the same.
 BUILD_METADATA = {
@@ -66,17 +75,19 @@ def configured(toolchain: Toolchain, tree: Source, wanted: Sequence[Wanted]) -> 
     configuration = kconfig.configure(toolchain, tree, wanted)
     if not kconfig_proof.holds(wanted, configuration.values):
         _explain(toolchain, tree, wanted, configuration)
-    most = MOST_WITH_DRIVERS if _has_drivers(wanted) else MOST_SYMBOLS
-    if configuration.symbols_y > most:
+    limits = limits_of(wanted)
+    if configuration.symbols_y > limits.symbols_y:
         raise AetherError(
-            f"the kernel has {configuration.symbols_y} symbols set to y, {most} are allowed",
-            hint=f"take fragments or symbols away; the configuration is {configuration.config}",
+            f"the kernel has {configuration.symbols_y:,} symbols set to y,"
+            f" {limits.symbols_y:,} are allowed for a {limits.kind}",
+            hint=f"take drivers, fragments or symbols away; the configuration is {configuration.config}",
         )
     return configuration
 
 
-def _has_drivers(wanted: Sequence[Wanted]) -> bool:
-    return any(one.layer == DETECTED_LAYER for one in wanted)
+def limits_of(wanted: Sequence[Wanted]) -> Limits:
+    """The limits of a kernel with these layers: a guest's profile has the guests' fragment."""
+    return VM if any(one.layer == VM_LAYER for one in wanted) else PC
 
 
 def _explain(
@@ -128,10 +139,10 @@ def ensure(
             shutil.copy2(output / ".config", folder / "config")
             kernel_proof.record(toolchain, output, folder)
             size = bzimage.stat().st_size
-            largest = LARGEST_WITH_DRIVERS if _has_drivers(wanted) else LARGEST_BZIMAGE
-            if size > largest:
+            limits = limits_of(wanted)
+            if size > limits.size_bytes:
                 raise AetherError(
-                    f"bzImage has {size:,} bytes, {largest:,} are allowed",
+                    f"bzImage has {size:,} bytes, {limits.size_bytes:,} are allowed for a {limits.kind}",
                     hint="take fragments or symbols away; `aether show MACHINE` lists the machine's",
                 )
             record = {

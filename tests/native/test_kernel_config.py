@@ -69,7 +69,7 @@ def test_what_a_fragment_loses_because_of_the_profile_is_told_with_the_fragments
 def test_the_fragments_of_this_repository_hold_within_the_limits(tools: Toolchain, tree: Source) -> None:
     wanted = kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS)
     configuration = kernel.configured(tools, tree, wanted)
-    assert configuration.symbols_y <= 1_500
+    assert configuration.symbols_y <= 1_400
     assert "MODULES" not in configuration.values
     assert "BLK_DEV_INITRD" not in configuration.values
     for one in kconfig.effective(wanted).values():
@@ -79,7 +79,7 @@ def test_the_fragments_of_this_repository_hold_within_the_limits(tools: Toolchai
 def test_too_many_symbols_stop_the_build_before_compiling(
     tools: Toolchain, tree: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "MOST_SYMBOLS", 100)
+    monkeypatch.setattr(kernel, "VM", kernel.Limits("virtual machine", 5_000_000, 100))
     with pytest.raises(AetherError, match=r"has \d+ symbols set to y, 100 are allowed"):
         kernel.configured(tools, tree, kconfig.layers(FRAGMENTS, kconfig.FRAGMENTS))
 

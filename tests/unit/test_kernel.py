@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import cpu_names, kernel
+from builder import build, cpu_names, kernel, profile
 from builder.progress import Step
 from hardware.cpu_level import LEVELS
 
@@ -87,3 +87,11 @@ def test_a_kernel_for_a_named_cpu_is_tuned_for_it_and_uses_nothing_that_others_l
     assert kernel.make_words(cpu_names.tuning("znver4")) == ["KCFLAGS=-mtune=znver4"]
     for level in LEVELS:
         assert kernel.make_words(cpu_names.tuning(level)) == []
+
+
+def test_a_guests_kernel_has_the_limits_of_a_guest_and_every_other_those_of_a_pc() -> None:
+    def limits(name: str) -> kernel.Limits:
+        return kernel.limits_of(build.wanted(profile.load(name)))
+
+    assert (limits("qemu-x86_64").size_bytes, limits("qemu-x86_64").symbols_y) == (5_000_000, 1_400)
+    assert limits("pc").symbols_y == 2_500
