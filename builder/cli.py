@@ -200,6 +200,7 @@ def _flash(parser: argparse.ArgumentParser) -> None:
     )
     target.completer = _disks  # type: ignore[attr-defined]
     parser.add_argument("--yes", action="store_true", help="do not ask: everything on the disk is lost")
+    _gate(parser)
     _json(parser)
 
 

@@ -194,7 +194,7 @@ def flash(given: argparse.Namespace) -> int:
         else:
             print_table(flash.listed(disks))
         return mistake.exit_status
-    done = flash.flash(given.machine, Path(given.disk), yes=given.yes)
+    done = flash.flash(given.machine, Path(given.disk), yes=given.yes, gate=given.gate)
     if given.json:
         print_json(asdict(done))
     else:

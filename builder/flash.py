@@ -47,10 +47,10 @@ class Flashed:
     table_reread: bool  # the kernel has read the new partition table
 
 
-def flash(machine: str, path: Path, *, yes: bool = False) -> Flashed:
+def flash(machine: str, path: Path, *, yes: bool = False, gate: bool = True) -> Flashed:
     """Build a machine if need be and write its image to a disk or a plain file.
 
-    `yes` asks nothing. AetherError for a disk that must not be written, before anything is built where
+    `yes` asks nothing; `gate` as in build.build. AetherError for a disk that must not be written, before anything is built where
     that can be known; DiskFailed and Interrupted say what the disk holds now.
     """
     profile.load(machine)  # mistakes in it are told before anything is asked of the disk
@@ -64,7 +64,7 @@ def flash(machine: str, path: Path, *, yes: bool = False) -> Flashed:
             raise _nobody_to_ask(path)
     elif kind == "file" and not yes:
         raise AetherError(f"{path} exists: its contents would be lost", hint="--yes writes over it")
-    built = build(machine)
+    built = build(machine, gate=gate)
     size = int(built.layout["size"])
     if disk is not None:
         _check_same(path, disk, size)

@@ -33,7 +33,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "partitions": [{"label": "aetheros-data", "offset": 1 << 20, "size": DATA_END - (1 << 20)}],
     }
 
-    def build(name: str) -> Any:
+    def build(name: str, *, gate: bool = True) -> Any:
         names.append(name)
         machine = SimpleNamespace(name=name)
         return SimpleNamespace(machine=machine, image=given.image, layout=layout, toolchain=None, key="k")
