@@ -182,6 +182,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         command_line=command_line(machine) if own else stock_line,
         stock=stock,
         stock_command_line=stock_line,
+        more_packages=machine.image.packages,
         firmware=files,
         python_tree=built_wheels.tree,
         model=model.path,

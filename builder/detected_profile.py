@@ -244,7 +244,7 @@ def _text(
             f"    {symbol}: {{value: {value}, reason: {_quoted(why)}}}"
             for symbol, (value, why) in settings.items()
         ]
-    lines += [*_remarks(resolution), *firmware[1]]
+    lines += [*_packages(resolution), *_remarks(resolution), *firmware[1]]
     lines += _without_driver(verdicts)
     return "\n".join(lines) + "\n"
 
@@ -296,13 +296,18 @@ def _drivers(verdicts: Sequence[Verdict]) -> list[str]:
     return lines or ["    []"]
 
 
+def _packages(resolution: Resolution) -> list[str]:
+    """What the running system needs for these drivers, of Debian's packages."""
+    if not resolution.packages:
+        return []
+    entries = [
+        (f"    # {clean(why, 100)}", f"    - {name}") for name, why in sorted(resolution.packages.items())
+    ]
+    return ["", "image:", "  packages:", *(line for entry in entries for line in entry)]
+
+
 def _remarks(resolution: Resolution) -> list[str]:
     lines: list[str] = []
-    if resolution.packages:
-        lines += ["", "# Debian packages that the running system needs for these drivers:"]
-        lines += [
-            f"#   {package}: {clean(why, 160)}" for package, why in sorted(resolution.packages.items())
-        ]
     if resolution.left:
         lines += ["", "# What would go well with these drivers and this kernel cannot have:"]
         lines += [f"#   {one.symbol}: {clean(one.why, 160)}" for one in resolution.left]

@@ -50,8 +50,8 @@ class Flashed:
 def flash(machine: str, path: Path, *, yes: bool = False, gate: bool = True) -> Flashed:
     """Build a machine if need be and write its image to a disk or a plain file.
 
-    `yes` asks nothing; `gate` as in build.build. AetherError for a disk that must not be written, before anything is built where
-    that can be known; DiskFailed and Interrupted say what the disk holds now.
+    `yes` asks nothing; `gate` as in build.build. AetherError for a disk that must not be written, before
+    anything is built where that can be known; DiskFailed and Interrupted say what the disk holds now.
     """
     profile.load(machine)  # mistakes in it are told before anything is asked of the disk
     kind = flash_target.kind_of(path)

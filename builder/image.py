@@ -95,6 +95,7 @@ class ImageInput:
     record: Mapping[str, Any]  # versions and keys of the parts, for the manifest
     stock: str = ""  # Debian's kernel package, where the image carries it: alone or as the fallback
     stock_command_line: Sequence[str] = ()
+    more_packages: Sequence[str] = ()  # the profile's own
     firmware: Firmware | None = None  # of the machine's own kernel
 
     @property
@@ -114,7 +115,7 @@ class ImageInput:
     def packages(self) -> list[str]:
         """The names of the packages that are asked for, sorted."""
         listed = base_packages()
-        names = set(listed["packages"])
+        names = {*listed["packages"], *self.more_packages}
         if self.stock:
             names |= {self.stock, *listed["stock"]}
             if not self.kernel:
@@ -152,7 +153,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         (REPOSITORY / "builder/image.py"),
         (REPOSITORY / "builder/esp.py"),
         given.kernel or "",
-        [given.stock, list(given.stock_command_line)],
+        [given.stock, list(given.stock_command_line), given.packages],
         given.firmware.folder.name if given.firmware else "",
         given.command_line,
         str(given.python_tree),

@@ -113,7 +113,17 @@ def _is_firmware_name(name: str) -> str:
 
 March = Annotated[str, AfterValidator(_is_march)]
 FirmwareName = Annotated[str, AfterValidator(_is_firmware_name)]
+
+
+def _is_package(name: str) -> str:
+    # Debian Policy 5.6.7
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+        raise wrong(f"'{name}' is not the name of a Debian package", "such as wpasupplicant")
+    return name
+
+
 Driver = Annotated[str, AfterValidator(_is_driver)]
+Package = Annotated[str, AfterValidator(_is_package)]
 Fragment = Annotated[str, AfterValidator(_is_fragment)]
 Symbol = Annotated[str, AfterValidator(_is_symbol)]
 Device = Annotated[str, AfterValidator(_is_device)]
@@ -241,6 +251,10 @@ class Image(Written):
     formats: tuple[Literal["raw", "qcow2", "uki"], ...] = Field(
         default=("raw",),
         description="disk image (`raw`, `qcow2`) or the kernel alone as an EFI program (`uki`)",
+    )
+    packages: tuple[Package, ...] = Field(
+        default=(),
+        description="Debian packages beside those of every image; nothing of them starts by itself",
     )
     data: Data = Field(default=Data(), description="the data partition")
     fallback: bool = Field(

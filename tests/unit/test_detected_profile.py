@@ -82,7 +82,7 @@ def test_a_refused_driver_makes_its_device_one_without_a_driver() -> None:
     assert (left.kind, left.modules, left.also) == ("driven", ("xe",), "y; without i915: DRM_I915 needs m")
 
 
-def test_packages_and_what_was_left_out_are_told(tmp_path: Path) -> None:
+def test_packages_are_put_into_the_image_and_what_was_left_out_is_told(tmp_path: Path) -> None:
     resolution = Resolution(
         wanted=(),
         mistakes=(),
@@ -91,7 +91,8 @@ def test_packages_and_what_was_left_out_are_told(tmp_path: Path) -> None:
         firmware={},
     )
     text = text_of(tmp_path, report(GPU), resolution)
-    assert "#   wpasupplicant: iwlwifi: somebody negotiates keys" in text
+    assert "    # iwlwifi: somebody negotiates keys\n    - wpasupplicant\n" in text
+    assert load(tmp_path, text).image.packages == ("wpasupplicant",)
     assert "#   SND_X: SND_X needs m" in text
 
 

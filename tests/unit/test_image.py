@@ -134,6 +134,7 @@ def test_debians_kernel_comes_with_what_it_needs_and_only_where_it_is_alone_with
     own, fallback = given().packages, given(stock="linux-image-x").packages
     generic = given(stock="linux-image-x", kernel=None).packages
     assert set(own) == set(listed["packages"])
+    assert set(given(more_packages=("nano", "vim")).packages) - set(own) == {"vim"}
     assert set(fallback) - set(own) == {"linux-image-x", *listed["stock"]}
     assert set(generic) - set(fallback) == set(listed["firmware"])
 
