@@ -62,10 +62,12 @@ class Database:
     def of_driver(self, driver: str, bus: str) -> list[str]:
         """The modules that register a driver of this name: those of the bus, else of any."""
         known = self.drivers.get(driver, ())
-        there = [module for its_bus, module in known if its_bus == bus]
-        found = there or [module for _, module in known]
-        if not found and self.module(driver):
-            found = [module_name(driver)]  # most drivers are called as their module is
+        found = [module for its_bus, module in known if its_bus == bus]
+        if not found:
+            # Most drivers are called as their module is; what Debian builds is likelier than the rest.
+            named = [module_name(driver)] if self.module(driver) else []
+            found = [*(module for _, module in known), *named]
+            found.sort(key=lambda name: name not in self.modules or not self.modules[name].stock)
         return list(dict.fromkeys(found))
 
 

@@ -188,7 +188,7 @@ FORMATS: dict[str, Callable[[Sequence[Device]], str]] = {
 
 def mutated(values: Any, rng: random.Random, depth: int = 0) -> Any:
     """JSON values with some of them gone, doubled or of another type; the same seed gives the same ones."""
-    strange = [
+    strange: list[Any] = [
         None,
         True,
         -1,
