@@ -19,6 +19,9 @@ from builder.vmdisk import state_dir
 from hardware import report_json
 from hardware.report import Report
 
+# Where hardware is. Others (platform, pnp, cpu ...) show the same devices once more, or the kernel's own.
+BUSES = ("pci", "usb", "virtio", "scsi", "hid", "hdaudio", "soundwire", "i2c", "spi", "serio", "sdio", "mmc")
+
 ASK = ("agent", "hardware", "--json")  # in the guest
 
 
@@ -59,6 +62,8 @@ def bound(machine: str, images: Mapping[str, str]) -> list[Bound]:
     for system, image in images.items():
         report = _kept(_place(machine, system), image)
         for device in report.devices if report else ():
+            if device.bus not in BUSES:
+                continue
             key = (device.bus, device.address or device.modalias)
             found.setdefault(key, (title(device), {}))[1][system] = device.driver
     return [Bound(name, drivers) for name, drivers in found.values() if any(drivers.values())]
