@@ -13,8 +13,11 @@ LARGEST = 5_000_000  # bytes of bzImage
 MOST_SYMBOLS = 1400
 # Buses whose devices are hardware that a driver of its own drives; the rest is the kernel's own furniture.
 HARDWARE_BUSES = {"pci", "usb", "virtio", "hdaudio", "hid", "scsi", "i2c", "serio", "pnp"}
-# Made by the kernel's own code and there only where that is: no part of the machine.
-FURNITURE = {"platform:reg-dummy"}
+# Made by the kernel's own code and there only as long as that wants them: no parts of the machine.
+FURNITURE = {
+    "platform:reg-dummy",  # of the regulators' core
+    "platform:efi-framebuffer",  # the firmware's screen, until the graphics card's own driver takes it
+}
 
 
 def database(way: Way) -> Database:
