@@ -49,7 +49,7 @@ THREE = (
         "q35-nvme",
         "q35",
         ("nvme", "e1000e", "usb-kbd", "usb-mouse", "hda", "tpm-crb", "vga"),
-        ("nvme", "e1000e", "snd_hda_intel", "tpm_crb", "bochs"),
+        ("nvme", "e1000e", "snd_hda_intel", "bochs"),
     ),
     Hardware(
         "i440fx-scsi",
