@@ -138,16 +138,9 @@ def ensure(
             shutil.copy2(output / "System.map", folder / "System.map")
             shutil.copy2(output / ".config", folder / "config")
             kernel_proof.record(toolchain, output, folder)
-            size = bzimage.stat().st_size
-            limits = limits_of(wanted)
-            if size > limits.size_bytes:
-                raise AetherError(
-                    f"bzImage has {size:,} bytes, {limits.size_bytes:,} are allowed for a {limits.kind}",
-                    hint="take fragments or symbols away; `aether show MACHINE` lists the machine's",
-                )
             record = {
                 "version": (output / "include/config/kernel.release").read_text().strip(),
-                "size_bytes": size,
+                "size_bytes": bzimage.stat().st_size,
                 "symbols_y": configuration.symbols_y,
                 "seconds": round(seconds, 1),
                 "configuration": configuration.key,
@@ -159,8 +152,18 @@ def ensure(
             write_atomically(folder / "kernel.json", json.dumps(record, indent=1) + "\n")
 
     built = load(product("kernel", key, make))
+    need_size(built, limits_of(wanted))
     kernel_proof.prove(drivers, built.folder)
     return built
+
+
+def need_size(built: Kernel, limits: Limits) -> None:
+    """AetherError for a bzImage above its limit; it stays in the cache, and the answer is at hand."""
+    if built.size_bytes > limits.size_bytes:
+        raise AetherError(
+            f"bzImage has {built.size_bytes:,} bytes, {limits.size_bytes:,} are allowed for a {limits.kind}",
+            hint="take drivers, fragments or symbols away; `aether show MACHINE` lists the machine's",
+        )
 
 
 def load(folder: Path) -> Kernel:

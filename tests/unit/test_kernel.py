@@ -1,11 +1,13 @@
 """What a kernel's build knows of itself without compiling: its record and its progress."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder import build, cpu_names, kernel, profile
+from builder.errors import AetherError
 from builder.progress import Step
 from hardware.cpu_level import LEVELS
 
@@ -95,3 +97,11 @@ def test_a_guests_kernel_has_the_limits_of_a_guest_and_every_other_those_of_a_pc
 
     assert (limits("qemu-x86_64").size_bytes, limits("qemu-x86_64").symbols_y) == (5_000_000, 1_400)
     assert limits("pc").symbols_y == 2_500
+
+
+def test_a_kernel_above_its_limit_is_refused_also_when_the_cache_holds_it(tmp_path: Path) -> None:
+    built = kernel.Kernel(tmp_path, tmp_path, tmp_path, tmp_path, "6.12", 5_000_001, 900, 1.0)
+    kernel.need_size(replace(built, size_bytes=5_000_000), kernel.VM)
+    kernel.need_size(built, kernel.PC)
+    with pytest.raises(AetherError, match="bzImage has 5,000,001 bytes, 5,000,000 are allowed for a virtual"):
+        kernel.need_size(built, kernel.VM)
