@@ -103,5 +103,7 @@ def test_a_kernel_above_its_limit_is_refused_also_when_the_cache_holds_it(tmp_pa
     built = kernel.Kernel(tmp_path, tmp_path, tmp_path, tmp_path, "6.12", 5_000_001, 900, 1.0)
     kernel.need_size(replace(built, size_bytes=5_000_000), kernel.VM)
     kernel.need_size(built, kernel.PC)
-    with pytest.raises(AetherError, match="bzImage has 5,000,001 bytes, 5,000,000 are allowed for a virtual"):
+    with pytest.raises(
+        AetherError, match="bzImage has 5,000,001 bytes, 5,000,000 are allowed for a virtual"
+    ):
         kernel.need_size(built, kernel.VM)
