@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import baseline, boots, host, sizes
+from bench import baseline, boots, detection, host, sizes
 from bench.boots import Sample, Subject
 from bench.table import Row, Section, rows_of
 from builder import accel, image, image_files
@@ -62,7 +62,7 @@ def measure(name: str, *, repeat: int, tokens: int, quick: bool) -> Report:
     built = build(name)
     stock = baseline.ensure(built)
     steps = dict(durations())
-    sections = [build_section(steps, None if quick else rebuild_times(built))]
+    sections = [build_section(steps, None if quick else rebuild_times(built)), detection.section(steps)]
     sections += sizes.sections(built, stock)
     before = host.processors()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=_work()) as folder:

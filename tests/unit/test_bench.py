@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import boots, host, sizes, suite, table
+from bench import boots, detection, host, sizes, suite, table
 from bench.__main__ import main
 from bench.table import Row, Section
 from builder import image_files
@@ -181,3 +181,14 @@ def test_what_ended_children_computed_is_the_benchmarks_own() -> None:
     after = host.processors()
     assert after.own - before.own > 0.02
     assert after.busy - before.busy >= after.own - before.own - 0.1
+
+
+def test_the_way_from_a_report_is_measured_in_a_cache_without_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AETHER_CACHE", str(tmp_path / "cache"))
+    for name in ("tools", "kernel-config", "drivers"):
+        (tmp_path / "cache" / name).mkdir(parents=True)
+    folder = detection.shared_cache(tmp_path / "beside")
+    assert sorted(path.name for path in folder.iterdir()) == ["drivers", "machines-of-the-bench", "tools"]
+    assert (folder / "tools").readlink() == tmp_path / "cache/tools"
