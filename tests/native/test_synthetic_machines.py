@@ -14,8 +14,19 @@ from pathlib import Path
 import pytest
 from machine_coverage import is_made
 
-from builder import cli, detected_profile, driver_database, driver_rules, kernel_source
+from builder import (
+    build,
+    cli,
+    detected_profile,
+    driver_choice,
+    driver_database,
+    driver_rules,
+    drivers,
+    kernel_source,
+    profile,
+)
 from builder.driver_database import Database
+from builder.driver_proof import Trial
 from builder.kernel_source import Source
 from builder.toolchain import Toolchain
 from hardware.report import Cpu, Device, Report
@@ -103,8 +114,6 @@ def test_of_devices_without_a_driver_nearly_all_get_the_one_whose_pattern_it_is(
     database: Database, patterns: dict[str, list[str]]
 ) -> None:
     """All of Debian's modules; the others are those that rules pass over, each with the rule."""
-    from builder import driver_choice
-
     book = driver_rules.load()
     passed_over = []
     for module, known in sorted(patterns.items()):
@@ -167,3 +176,19 @@ def test_a_mistake_in_a_profile_is_told_with_its_line_and_status_2(
     assert lines_told[0].startswith("error: ") and "Traceback" not in err
     assert any(said in line and re.search(r"\.(yaml|config):\d+: ", line) for line in lines_told), err
     assert any("hint: " in line for line in lines_told)
+
+
+def test_a_driver_with_which_a_fragments_symbol_is_lost_is_found_among_the_others(
+    tools: Toolchain, tree: Source, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pwm-crc depends on INTEL_SOC_PMIC or COMPILE_TEST; with the latter the traps of UBSAN are gone."""
+    decided = build.wanted(profile.load("pc"))
+    trial = Trial(tools, tree, database, driver_rules.load(), decided, Path("m.yaml"))
+    names = ["nvme", "e1000e", "pwm_crc", "r8169", "igb"]
+    assert trial.prove(names).refused == {}
+
+    monkeypatch.setattr(drivers, "NEVER", {})
+    proven = trial.prove(names)
+    assert proven.refused.keys() == {"pwm_crc"}
+    assert proven.refused["pwm_crc"].startswith("with it CONFIG_UBSAN_TRAP=y was lost")
+    assert all(proven.configuration.values[symbol] == "y" for symbol in ("E1000E", "R8169", "IGB"))
