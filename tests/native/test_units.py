@@ -19,7 +19,9 @@ UNITS = [
     if unit.is_file() and not unit.is_symlink()
 ]
 # What the image has and the place where the unit is read has not.
-ELSEWHERE = r"Command .* is not executable: No such file or directory|service .* not loaded"
+ELSEWHERE = (
+    r"Command .* is not executable: No such file or directory|Unit .* not found|service .* not loaded"
+)
 
 
 def said(tools: Toolchain, unit: Path) -> list[str]:
