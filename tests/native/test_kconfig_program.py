@@ -1,4 +1,4 @@
-"""The remembered Kconfig against the tree's own: what it makes is the same, and takes a fraction of the time."""
+"""The remembered Kconfig against the tree's own: what it makes is the same."""
 
 import subprocess
 from pathlib import Path
@@ -25,8 +25,10 @@ def test_a_configuration_is_the_one_that_the_trees_own_makefile_makes(
     (tmp_path / "seed").write_text(kconfig.seed(wanted))
     (tmp_path / "output").mkdir()
     tools.run(
-        ["make", "-s", "-C", tree.folder, f"O={tmp_path}/output"]
-        + [f"KCONFIG_ALLCONFIG={tmp_path}/seed", "allnoconfig"],
+        [
+            *("make", "-s", "-C", tree.folder, f"O={tmp_path}/output"),
+            *(f"KCONFIG_ALLCONFIG={tmp_path}/seed", "allnoconfig"),
+        ],
         what="the tree's own configuration",
         log=tmp_path / "log",
         writable=[tmp_path],
