@@ -193,7 +193,7 @@ def fetch() -> Path:
 def ensure(toolchain: Toolchain, march: str, *, variants: bool = False) -> Wheels:
     """The built tree for a level or a CPU, built now (about 4 min, with a warm ccache 20 s) if need be.
 
-    With `variants` it runs on `march` and uses more where a machine has more.
+    With `variants` it runs on `march` and uses more where a machine has more: four times the files.
     Raises AetherError, StepFailed.
     """
     options = flags(march, variants=variants)
