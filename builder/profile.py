@@ -335,6 +335,9 @@ class Qemu(Written):
     machine: MachineType = Field(
         default="q35", description="QEMU's machine type: PCI Express (`q35`), or i440FX (`pc`)"
     )
+    secure_boot: bool = Field(
+        default=False, description="the firmware starts only what is signed with the keys that PCs have"
+    )
     cpu: str = Field(default="max", description="QEMU's processor model")
     cpus: Annotated[int, Field(ge=1, le=255)] = Field(default=2, description="virtual processors")
     memory: Size = Field(default="2G", description="memory of the virtual machine")

@@ -25,6 +25,11 @@ GUEST_AGENT_PORT = "org.qemu.guest_agent.0"  # qemu-ga(8)
 SERIAL_CREDENTIAL = "aetheros.serial-channels"
 READY_LINE = "index=2,irq=5"  # an interrupt of its own: the third line shares the first one's by tradition
 OVMF = Path("/usr/share/OVMF")  # in the tools tree
+# The firmware and its variables as new: without Secure Boot, and with it and the keys that PCs have.
+FIRMWARE = {
+    False: ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+    True: ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.ms.fd"),
+}
 TPM_SOCKET = "/tmp/tpm.sock"  # in the sandbox of a machine that a person starts by its script
 
 
@@ -46,6 +51,7 @@ class MachineSpec:
     folder: Path
     disk: Path | None = None
     firmware: Literal["uefi", "direct"] = "uefi"
+    secure_boot: bool = False
     kernel: Path | None = None
     initrd: Path | None = None
     command_line: str = ""
@@ -71,6 +77,11 @@ class MachineSpec:
             )
         if self.disk is not None and (found := mistake(self.devices)):
             raise AetherError(f"machine {self.name}: {found[0]}", hint=found[1])
+        if self.secure_boot and (self.firmware, self.machine) != ("uefi", "q35"):
+            raise AetherError(
+                f"machine {self.name}: Secure Boot needs UEFI firmware and q35",
+                hint="take qemu.secure_boot away, or --direct",
+            )
         if self.firmware == "direct" and self.kernel is None:
             raise AetherError(f"machine {self.name}: a direct boot needs a kernel", hint="name the kernel")
         if self.icount and self.accel == "kvm":
@@ -125,6 +136,10 @@ def qemu_argv(spec: MachineSpec, accel: str, files: Files, channels: Channels) -
     """
     words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-name", f"{escaped(spec.name)},debug-threads=on", "-machine", f"{spec.machine},hpet=off"]
+    if spec.secure_boot:
+        # The variables are written in system management mode alone, or the guest could change the keys.
+        words[-1] += ",smm=on"
+        words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
     words += ["-cpu", spec.cpu, "-m", f"size={spec.memory >> 20}M"]
     if spec.icount:
         # Not sleep=off: an idle guest would jump to its next timer while the host reads its disk, and meet
@@ -230,7 +245,8 @@ def firmware_words(spec: MachineSpec, files: Files, kernel_words: Sequence[str])
     for name, value in spec.credentials:
         words += credential_words(name, value)
     if spec.firmware == "uefi":
-        code = f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"
+        file = OVMF / FIRMWARE[spec.secure_boot][0]
+        code = f"if=pflash,format=raw,unit=0,readonly=on,file={file}"
         words += ["-drive", code]
         words += ["-drive", f"if=pflash,format=raw,unit=1,file={escaped(files.variables)}"]
         line = escaped(" ".join(kernel_words))

@@ -54,6 +54,7 @@ def spec_of(built: BuiltImage, folder: Path, disk: Path, options: Options) -> Ma
         cpus=qemu.cpus,
         cpu=qemu.cpu,
         machine=qemu.machine,
+        secure_boot=qemu.secure_boot and not options.direct,
         # Where there is a second entry to boot, a panic is not the end.
         on_panic="reboot" if built.machine.image.fallback and not options.direct else "end",
         devices=tuple(qemu.devices),

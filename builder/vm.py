@@ -29,6 +29,7 @@ from builder.cache import lock, write_atomically
 from builder.errors import AetherError
 from builder.guest import Completed, GuestAgent
 from builder.qemu_command import (
+    FIRMWARE,
     OVMF,
     Channels,
     Files,
@@ -137,7 +138,7 @@ class Machine:
             self.files.tpm.mkdir(exist_ok=True)
         if not self.files.variables.exists():
             shutil.copyfile(
-                self.tools.root / OVMF.relative_to("/") / "OVMF_VARS_4M.fd", self.files.variables
+                self.tools.root / OVMF.relative_to("/") / FIRMWARE[spec.secure_boot][1], self.files.variables
             )
         if spec.write_log is not None and spec.disk is not None:
             powercut.begin(spec.disk, spec.write_log)

@@ -223,3 +223,12 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_a_size_that_is_none_is_a_mistake() -> None:
     with pytest.raises(AetherError, match="'lots'"):
         memory_bytes("lots")
+
+
+def test_secure_boot_has_its_own_firmware_that_the_guest_cannot_change() -> None:
+    said = words(MachineSpec("m", FOLDER, secure_boot=True))
+    assert value_of(said, "-machine") == ["q35,hpet=off,smm=on"]
+    assert "driver=cfi.pflash01,property=secure,value=on" in value_of(said, "-global")
+    assert any(word.endswith("OVMF_CODE_4M.secboot.fd") for word in value_of(said, "-drive"))
+    with pytest.raises(AetherError, match="Secure Boot needs UEFI firmware and q35"):
+        MachineSpec("m", FOLDER, machine="pc", secure_boot=True)
