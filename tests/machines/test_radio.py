@@ -24,7 +24,7 @@ kernel:
   drivers: [mac80211_hwsim]
   firmware: {microcode: ["amd-ucode/microcode_amd_fam19h.bin"]}
 """
-NOT_FOUND = "failed to load regulatory.db"
+NOT_FOUND = "cfg80211: failed to load regulatory.db"
 
 
 @pytest.fixture(scope="module")
