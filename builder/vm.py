@@ -47,6 +47,7 @@ T = TypeVar("T")
 READY_SECONDS = {"kvm": 60.0, "tcg": 300.0}
 ASK_SECONDS = {"kvm": 120.0, "tcg": 600.0}
 POWERDOWN_SECONDS = {"kvm": 60.0, "tcg": 120.0}
+PRESS_SECONDS = 10.0
 
 
 class MachineFailed(AetherError):
@@ -313,13 +314,25 @@ class Machine:
     # ---- power
 
     def powerdown(self, timeout: float | None = None) -> ShutdownReason:
-        """Press the power button and wait until the machine has ended; why it ended."""
+        """Press the power button and wait until the machine has ended; why it ended.
+
+        Pressed again while nothing happens: a guest that has just come up may not listen to it yet.
+        """
         limit = POWERDOWN_SECONDS[self.accel.kind] if timeout is None else timeout
         process = self._alive()
 
+        async def press_again() -> None:
+            while True:
+                await process.command("system_powerdown")
+                await asyncio.sleep(PRESS_SECONDS)
+
         async def press() -> ShutdownReason:
-            await process.command("system_powerdown")
-            return await process.wait_exit(limit)
+            pressing = asyncio.ensure_future(press_again())
+            try:
+                return await process.wait_exit(limit)
+            finally:
+                pressing.cancel()
+                await asyncio.gather(pressing, return_exceptions=True)
 
         return self._wait(press(), "it to power down", limit)
 
