@@ -42,7 +42,7 @@ def hardware_key(spec: MachineSpec) -> str:
     """The same for virtual machines that look the same to what boots in them."""
     return digest(
         [spec.firmware, spec.machine, spec.cpu, spec.cpus, spec.memory, sorted(spec.devices)],
-        [spec.network, list(spec.extra), spec.icount],
+        [spec.network, list(spec.extra), spec.icount, spec.secure_boot],
     )
 
 

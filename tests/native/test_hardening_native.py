@@ -143,7 +143,7 @@ def test_without_the_gate_the_kernel_is_compiled_and_that_is_said_and_recorded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(kernel, "ensure", lambda *_: None)
+    monkeypatch.setattr(kernel, "ensure", lambda *_, **__: None)
     machine = own(tmp_path, "command_line: [nokaslr]")
     _, record = build.own_kernel(machine, tools, tree, gate=False)
     assert record == "skipped"

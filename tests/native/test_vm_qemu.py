@@ -232,7 +232,7 @@ def test_a_machine_with_a_tpm_can_be_started_by_its_script(
 
 
 def test_a_disk_that_is_not_there_is_a_mistake(tools: toolchain.Toolchain, tmp_path: Path) -> None:
-    with Machine(spec(tmp_path, disk=tmp_path / "none.raw"), tools=tools) as made:
+    with Machine(spec(tmp_path, disk=tmp_path / "none.raw", devices=("disk",)), tools=tools) as made:
         with pytest.raises(AetherError, match=r"none.raw does not exist"):
             made.start()
 

@@ -183,7 +183,9 @@ def test_the_picture_lies_beside_the_image(tmp_path: Path) -> None:
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What `recorded` wants of a built machine, and a state folder."""
     monkeypatch.setenv("AETHER_STATE", str(tmp_path / "state"))
-    qemu = SimpleNamespace(memory="2G", cpus=2, cpu="max", machine="q35", devices=("disk",))
+    qemu = SimpleNamespace(
+        memory="2G", cpus=2, cpu="max", machine="q35", devices=("disk",), secure_boot=False
+    )
     image = SimpleNamespace(fallback=False)
     machine = SimpleNamespace(name="m", firmware="uefi", qemu=qemu, image=image)
     return SimpleNamespace(
