@@ -18,11 +18,13 @@ from builder.vm import Machine
 
 PROFILE = """\
 name: radio
-extends: qemu-x86_64
+extends: pc
 kernel:
-  fragments: [firmware]
+  fragments: [virtio, firmware]
   drivers: [mac80211_hwsim]
   firmware: {microcode: ["amd-ucode/microcode_amd_fam19h.bin"]}
+image: {fallback: false}
+qemu: {devices: [disk, net, console, rng]}
 """
 NOT_FOUND = "cfg80211: failed to load regulatory.db"
 
