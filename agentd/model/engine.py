@@ -79,6 +79,9 @@ class Job:
         self.name = name
         self.cancelled = False
         self._news: deque[News] = deque()
+        # News and event change together: a caller that took the last news closes the file descriptor,
+        # which must not happen before the engine has written to it.
+        self._lock = threading.Lock()
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
@@ -87,16 +90,18 @@ class Job:
 
     def tell(self, news: "News") -> None:
         """Hand a piece of text, the result or an error to the caller."""
-        self._news.append(news)
-        os.eventfd_write(self._event, 1)
+        with self._lock:
+            self._news.append(news)
+            os.eventfd_write(self._event, 1)
 
     def take(self) -> list["News"]:
         """All the news since the last call."""
-        try:
-            os.eventfd_read(self._event)
-        except BlockingIOError:
-            return []
-        return [self._news.popleft() for _ in range(len(self._news))]
+        with self._lock:
+            try:
+                os.eventfd_read(self._event)
+            except BlockingIOError:
+                return []
+            return [self._news.popleft() for _ in range(len(self._news))]
 
     def close(self) -> None:
         """Give the file descriptor back; only after the last news."""

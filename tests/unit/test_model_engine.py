@@ -1,5 +1,6 @@
 """The worker's queue: one answer at a time, in order, each of them stoppable. With a scripted model."""
 
+import os
 import select
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -281,3 +282,39 @@ def test_a_build_for_another_cpu_is_named_and_not_loaded(
     path.write_bytes(b"GGUF" + bytes(96))
     with pytest.raises(ModelError, match=r"built for x86-64-v9, this CPU has no avx9$"):
         load(path, size=None, context=0, threads=1)
+
+
+def test_a_caller_never_closes_a_job_that_the_engine_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last news is taken in the moment between its arrival and the event that announces it."""
+    job = Job([Message("user", "x")], 1, Sampling())
+    write, announced, closed = os.eventfd_write, threading.Event(), threading.Event()
+
+    def slow_write(event: int, value: int) -> None:
+        write(event, value)
+        if not announced.is_set():
+            return
+        # Here an eager caller would find the last news already.
+        closed.wait(0.3)
+        write(event, value)
+
+    monkeypatch.setattr("agentd.model.engine.os.eventfd_write", slow_write)
+    failures: list[OSError] = []
+
+    def tell() -> None:
+        job.tell("piece")
+        announced.set()
+        try:
+            job.tell(Result("end", 1, 0, 1))
+        except OSError as error:
+            failures.append(error)
+
+    engine = threading.Thread(target=tell)
+    engine.start()
+    finished = False
+    while not finished:
+        assert select.select([job], [], [], PATIENCE)[0]
+        finished = any(isinstance(news, Result) for news in job.take())
+    job.close()
+    closed.set()
+    engine.join(PATIENCE)
+    assert failures == []
