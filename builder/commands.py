@@ -226,10 +226,12 @@ def agentd(given: argparse.Namespace) -> int:
     tools = toolchain.ensure()
     wheels.fetch()
     card = machine.chat_model
-    model = models.ensure(card)
+    model = models.ensure(card).path
+    embedder = models.ensure(machine.embedder_model).path if machine.embedder_model else None
     tree = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants).tree
     words = ["--context", str(machine.agent.context), *given.extra]
-    return native.run_agentd(tools, tree, model.path, given.state.absolute(), words, name=card.name)
+    state = given.state.absolute()
+    return native.run_agentd(tools, tree, model, state, words, name=card.name, embedder=embedder)
 
 
 def completion(given: argparse.Namespace) -> int:

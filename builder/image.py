@@ -10,7 +10,7 @@ import math
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,20 @@ class ImageInput:
     model_card: Mapping[str, Any]  # name, sha256, size, licence, context ...
     profile: Mapping[str, Any]
     record: Mapping[str, Any]  # versions and keys of the parts, for the manifest
+    embedder: Path | None = None
+    embedder_card: Mapping[str, Any] = field(default_factory=dict)  # name, sha256, size, licence, dimension
     stock: str = ""  # Debian's kernel package, where the image carries it: alone or as the fallback
     stock_command_line: Sequence[str] = ()
     more_packages: Sequence[str] = ()  # the profile's own
     firmware: Firmware | None = None  # of the machine's own kernel
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """The GGUF files, by their names on the model partition."""
+        files = {f"{self.model_card['name']}.gguf": self.model}
+        if self.embedder:
+            files[f"{self.embedder_card['name']}.gguf"] = self.embedder
+        return files
 
     @property
     def slots(self) -> Slots:
@@ -157,7 +167,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         given.firmware.folder.name if given.firmware else "",
         given.command_line,
         str(given.python_tree),
-        dict(given.model_card),
+        [dict(given.model_card), dict(given.embedder_card)],
         dict(given.record),
         dict(given.profile),
         [given.machine, given.version, apt.updated()],
@@ -172,7 +182,7 @@ def make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> Non
         with lock(work.with_suffix(".lock"), wait=True, busy=f"an image of {given.machine} is being built"):
             shutil.rmtree(work, ignore_errors=True)
             tree = work / "tree"
-            with step("Lay out agentd, wheels and model"):
+            with step("Lay out agentd, wheels and models"):
                 manifest = manifest_of(given, key)
                 _lay_tree(toolchain, given, tree, manifest)
                 unified = _lay_esp(toolchain, given, tree)
@@ -196,6 +206,9 @@ def make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> Non
 
 def manifest_of(given: ImageInput, key: str) -> dict[str, Any]:
     """What agentd is told: which machine, kernel, model and versions it was built as."""
+    cards = {"model": given.model_card}
+    if given.embedder:
+        cards["embedder"] = given.embedder_card
     return {
         "name": "AetherOS",
         "version": given.version,
@@ -203,14 +216,14 @@ def manifest_of(given: ImageInput, key: str) -> dict[str, Any]:
         "machine": given.machine,
         "kernel": given.kernel_version,
         "command_line": list(given.command_line),
-        "model": {**given.model_card, "file": f"{given.model_card['name']}.gguf"},
+        **{kind: {**card, "file": f"{card['name']}.gguf"} for kind, card in cards.items()},
         "profile": dict(given.profile),
         "parts": dict(given.record),
     }
 
 
 def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Mapping[str, Any]) -> None:
-    """The agent and what it needs: agentd, llama_cpp, launchers, model, manifest."""
+    """The agent and what it needs: agentd, llama_cpp, launchers, models, manifest."""
     libraries = tree / "usr/lib/python3/dist-packages"
     shutil.copytree(given.python_tree, libraries, symlinks=True)
     for package in ("agentd", "hardware"):
@@ -234,7 +247,8 @@ def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
         launcher.chmod(0o755)
     models = tree / "usr/lib/aetheros/models"
     models.mkdir(parents=True)
-    (models / str(manifest["model"]["file"])).hardlink_to(given.model)
+    for name, file in given.weights.items():
+        (models / name).hardlink_to(file)
     (tree / "usr/lib/aetheros/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
@@ -298,8 +312,8 @@ def _copy_from_esp(
 
 
 def _run_mkosi(toolchain: Toolchain, given: ImageInput, work: Path, tree: Path) -> Path:
-    models = given.model.stat().st_size
-    # erofs adds little to one large file; slots in steps of 64 MiB keep the layout stable.
+    models = sum(file.stat().st_size for file in given.weights.values())
+    # erofs adds little to large files; slots in steps of 64 MiB keep the layout stable.
     models_slot = math.ceil(models * 1.02 / (64 * MIB)) * 64 * MIB
     sizes = {
         "esp_size": given.slots.esp,

@@ -267,7 +267,11 @@ def image_section(toolchain: Toolchain, systems: Sequence[System]) -> Section:
                 "boot": sum(on_esp.values()),
                 "system": image.erofs_size(raw, offset),
                 "files": image_files.total(files),
-                "model": int(system.manifest["model"]["size"]),
+                **{
+                    kind: int(system.manifest[kind]["size"])
+                    for kind in ("model", "embedder")
+                    if kind in system.manifest
+                },
             }
         )
     rows = {
@@ -275,6 +279,7 @@ def image_section(toolchain: Toolchain, systems: Sequence[System]) -> Section:
         "system": ("system partition, compressed", "bytes"),
         "files": ("its files, before compression", "bytes"),
         "model": ("model", "bytes"),
+        "embedder": ("embedder", "bytes"),
     }
     return Section("image", "Image", figures(rows, values))
 

