@@ -25,27 +25,48 @@ ABSENT_PATIENCE = 60.0
 # How long between two pieces of an answer: reading a prompt under emulation takes 0.6 s per token.
 ANSWER_PATIENCE = 120.0
 ANSWER_PATIENCE_PER_PROMPT_BYTE = 1.0
+# For embedding, per call and per text: a long text under emulation, in the background of an answer.
+EMBED_PATIENCE = 30.0
+EMBED_PATIENCE_PER_TEXT = 30.0
+# What the worker takes at once, and how much of a text it looks at.
+EMBED_TEXTS = 64
+EMBED_CHARACTERS = 8192
+
+
+# What a worker that died, hangs or answers nonsense looks like from here.
+_FAILURES = (OSError, varlink.VarlinkError, KeyError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What the worker says of itself; `context` in tokens, None when it cannot say."""
+    """What the worker says of itself; `context` in tokens, None when it cannot say.
+
+    `embedder` is the sentence encoder's state, None where there is none; vectors are of `dimension` numbers
+    and can be compared with those of the same `embedder_name`.
+    """
 
     state: str
     detail: str
     name: str = ""
     context: int | None = None
     built_for: str = ""
+    embedder: str | None = None
+    embedder_name: str = ""
+    dimension: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a generation ended: `stop` is "end", "length" or "cancelled"; the numbers are tokens."""
+    """How a generation ended: `stop` is "end", "length" or "cancelled"; the numbers are tokens.
+
+    Of the prompt, `reused_tokens` had been read before, and `loaded_tokens` of those came from the disk.
+    """
 
     stop: str
     prompt_tokens: int
     reused_tokens: int
     completion_tokens: int
+    loaded_tokens: int = 0
 
 
 class WorkerError(Exception):
@@ -79,7 +100,13 @@ class ModelWorker:
             with calling(self.path, INTERFACE, seconds, watch) as model:
                 reply = model.Status()
             named = ("state", "detail", "name", "built_for")
-            return WorkerStatus(context=reply["context"] or None, **{name: reply[name] for name in named})
+            return WorkerStatus(
+                context=reply["context"] or None,
+                embedder=reply.get("embedder"),
+                embedder_name=reply.get("embedder_name") or "",
+                dimension=reply.get("dimension") or 0,
+                **{name: reply[name] for name in named},
+            )
         except TimeoutError:
             return WorkerStatus("unavailable", f"the model worker has not answered for {seconds:.0f} s")
         except OSError:
@@ -115,34 +142,82 @@ class ModelWorker:
         try:
             with calling(self.path, INTERFACE, COUNT_CALL, watch) as model:
                 tokens = [int(number) for number in model.Count(list(texts))["tokens"]]
-        except (OSError, varlink.VarlinkError, KeyError, ValueError, RuntimeError) as error:
+        except _FAILURES as error:
             raise _explained(error) from error
         if len(tokens) != len(texts):
             raise WorkerError("unavailable", "the model worker gave a wrong answer to Count")
         return tokens
 
     def generate(
-        self, messages: list[dict[str, str]], max_tokens: int, watch: Watch
+        self, messages: list[dict[str, str]], max_tokens: int, watch: Watch, keep: str | None = None
     ) -> Generator[str, None, Finish]:
         """The pieces of the model's next message, some empty, at least one; and at the end how it ended.
 
+        What was read is then kept under the name `keep` ([a-z0-9-], at most 64), also over a restart.
         Closing the generator stops the worker. Raises WorkerError, ContextExceededError, AbandonedError.
         """
-        size = sum(len(message["content"].encode()) for message in messages)
-        patience = ANSWER_PATIENCE + ANSWER_PATIENCE_PER_PROMPT_BYTE * size
         try:
-            with calling(self.path, INTERFACE, patience, watch) as model:
+            with calling(self.path, INTERFACE, _patience(messages), watch) as model:
                 request = os.urandom(8).hex()
                 replies = model.Generate(
-                    messages=messages, max_tokens=max_tokens, request=request, _more=True
+                    messages=messages, max_tokens=max_tokens, request=request, keep=keep, _more=True
                 )
                 for reply in replies:
                     yield reply["text"]
                     if reply["done"]:
                         return _finish(reply)
-        except (OSError, varlink.VarlinkError, KeyError, ValueError, RuntimeError) as error:
+        except _FAILURES as error:
             raise _explained(error) from error
         raise WorkerError("unavailable", "the model worker ended its answer without an end")
+
+    def prefix(self, messages: list[dict[str, str]], name: str, watch: Watch) -> int:
+        """Have the beginning that these messages give to every prompt read and kept under a name.
+
+        How many tokens had to be read; 0 when it was kept already. Waits for its turn like a question.
+        Raises WorkerError, ContextExceededError, AbandonedError.
+        """
+        try:
+            with calling(self.path, INTERFACE, _patience(messages), watch) as model:
+                return int(model.Prefix(messages=messages, name=name)["evaluated"])
+        except _FAILURES as error:
+            raise _explained(error) from error
+
+    def forget(self, names: Sequence[str] | None, watch: Watch) -> int:
+        """Remove what is kept under these names, or everything; how many files there were.
+
+        Raises WorkerError, AbandonedError.
+        """
+        try:
+            with calling(self.path, INTERFACE, COUNT_CALL, watch) as model:
+                return int(model.Forget(names=None if names is None else list(names))["removed"])
+        except _FAILURES as error:
+            raise _explained(error) from error
+
+    def embed(self, texts: Sequence[str], watch: Watch, *, background: bool = False) -> list[list[float]]:
+        """The meaning of each text as a vector of length 1, of the beginning of a long one.
+
+        In the `background` it takes its time while an answer is written. Raises WorkerError, also where
+        there is no encoder, and AbandonedError.
+        """
+        vectors: list[list[float]] = []
+        try:
+            for start in range(0, len(texts), EMBED_TEXTS):
+                part = [text[:EMBED_CHARACTERS] for text in texts[start : start + EMBED_TEXTS]]
+                patience = EMBED_PATIENCE + EMBED_PATIENCE_PER_TEXT * len(part)
+                with calling(self.path, INTERFACE, patience, watch) as model:
+                    reply = model.Embed(texts=part, background=background)
+                vectors += [embedding["values"] for embedding in reply["embeddings"]]
+        except _FAILURES as error:
+            raise _explained(error) from error
+        if len(vectors) != len(texts):
+            raise WorkerError("unavailable", "the model worker gave a wrong answer to Embed")
+        return vectors
+
+
+def _patience(messages: list[dict[str, str]]) -> float:
+    """How many seconds may pass until the first piece of an answer."""
+    size = sum(len(message["content"].encode()) for message in messages)
+    return ANSWER_PATIENCE + ANSWER_PATIENCE_PER_PROMPT_BYTE * size
 
 
 def _finish(reply: dict[str, Any]) -> Finish:
@@ -151,6 +226,7 @@ def _finish(reply: dict[str, Any]) -> Finish:
         prompt_tokens=reply.get("prompt_tokens") or 0,
         reused_tokens=reply.get("reused_tokens") or 0,
         completion_tokens=reply.get("completion_tokens") or 0,
+        loaded_tokens=reply.get("loaded_tokens") or 0,
     )
 
 
@@ -163,7 +239,7 @@ def _explained(error: Exception) -> Exception:
         parameters = error.parameters() or {}
         if error.error() == f"{INTERFACE}.ContextExceeded":
             return ContextExceededError(parameters.get("tokens", 0), parameters.get("context", 0))
-        if error.error() == f"{INTERFACE}.ModelNotReady":
+        if error.error() in (f"{INTERFACE}.ModelNotReady", f"{INTERFACE}.EmbedderNotReady"):
             return WorkerError(parameters.get("state", "unavailable"), parameters.get("detail", ""))
         detail = parameters.get("detail") or _name(error)
         return WorkerError("unavailable", f"the model worker refused: {detail}")

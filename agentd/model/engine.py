@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from agentd import log
+from agentd.model.backend import RUN_NATIVELY, check_file
 from agentd.model.errors import ModelError
-from agentd.model.llama import RUN_NATIVELY, Llama, Piece, Sampling, Stopped, check_file
+from agentd.model.llama import Llama, Piece, Sampling, Stopped
 from agentd.model.messages import Message
+from agentd.model.states import States, fingerprint
 from agentd.model.utf8 import Assembler
 
 if TYPE_CHECKING:
@@ -56,29 +58,30 @@ class Status:
 
 @dataclass(frozen=True)
 class Result:
-    """How a generation ended: `stop` is "end", "length" or "cancelled"; the rest are tokens."""
+    """How a generation ended: `stop` is "end", "length" or "cancelled"; the rest are tokens.
+
+    `loaded_tokens` are those of the `reused_tokens` that came from a saved state.
+    """
 
     stop: str
     prompt_tokens: int
     reused_tokens: int
     completion_tokens: int
+    loaded_tokens: int = 0
 
 
-class Job:
-    """A request in the queue or under way, seen from both sides.
+Last = TypeVar("Last")
 
-    The last news of a job is always a Result or an exception; after it the engine has let go of it.
+
+class Request(Generic[Last]):
+    """A request in a queue or under way, seen from both sides.
+
+    Its last news is always a `Last` or an exception; after it the other thread has let go of it.
     """
 
-    def __init__(
-        self, messages: Sequence[Message], max_tokens: int, sampling: Sampling, name: str | None = None
-    ) -> None:
-        self.messages = tuple(messages)
-        self.max_tokens = max_tokens
-        self.sampling = sampling
-        self.name = name
+    def __init__(self) -> None:
         self.cancelled = False
-        self._news: deque[News] = deque()
+        self._news: deque[str | Last | Exception] = deque()
         # News and event change together: a caller that took the last news closes the file descriptor,
         # which must not happen before the engine has written to it.
         self._lock = threading.Lock()
@@ -88,13 +91,13 @@ class Job:
         """A file descriptor that is readable while there is news to take."""
         return self._event
 
-    def tell(self, news: "News") -> None:
+    def tell(self, news: str | Last | Exception) -> None:
         """Hand a piece of text, the result or an error to the caller."""
         with self._lock:
             self._news.append(news)
             os.eventfd_write(self._event, 1)
 
-    def take(self) -> list["News"]:
+    def take(self) -> list[str | Last | Exception]:
         """All the news since the last call."""
         with self._lock:
             try:
@@ -106,6 +109,31 @@ class Job:
     def close(self) -> None:
         """Give the file descriptor back; only after the last news."""
         os.close(self._event)
+
+
+class Job(Request[Result]):
+    """A request to the engine: an answer to `messages`, whose state is then kept under the name `keep`.
+
+    With `shared`, no answer: the beginning that these messages give to every prompt is read and kept.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        sampling: Sampling,
+        name: str | None = None,
+        keep: str | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
+        super().__init__()
+        self.messages = tuple(messages)
+        self.max_tokens = max_tokens
+        self.sampling = sampling
+        self.name = name
+        self.keep = keep
+        self.shared = shared
 
 
 News = str | Result | Exception
@@ -127,15 +155,26 @@ class Model(Protocol):
     def ends(self, token: int, /) -> bool: ...
 
 
+class Resumable(Protocol):
+    """What the engine needs of a model to keep what it has read; llama.Llama is the real one."""
+
+    def evaluated(self) -> list[int]: ...
+    def state(self, largest: int, /) -> bytearray | None: ...
+    def restore(self, tokens: Sequence[int], state: bytearray, /) -> bool: ...
+    def forget(self, *, wipe: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model that can answer, its chat template, what a person should know about it, and for which CPU
-    llama.cpp was built."""
+    llama.cpp was built. What `resumable` has read can be kept for a model of the same `fingerprint`."""
 
     model: Model
     template: "ChatTemplate"
     detail: str
     built_for: str = ""
+    resumable: Resumable | None = None
+    fingerprint: str = ""
 
 
 # Tokens, where nobody says: keys and values cost memory for each (22 kB with the 135M model).
@@ -163,13 +202,16 @@ def load(path: Path, *, size: int | None, context: int, threads: int, template: 
         notes.append(f"context cut to the {model.trained} tokens it was trained with")
     if model.built_for:
         notes.append(f"llama.cpp for {model.built_for}")
-    return Loaded(model, chat, "; ".join(notes), model.built_for)
+    known = fingerprint(path, model.layout)
+    return Loaded(model, chat, "; ".join(notes), model.built_for, model, known)
 
 
 class Engine:
     """The thread that owns the model, and the queue before it."""
 
-    def __init__(self, loader: Callable[[], Loaded], *, name: str, threads: int) -> None:
+    def __init__(
+        self, loader: Callable[[], Loaded], *, name: str, threads: int, states: States | None = None
+    ) -> None:
         self._loader = loader
         self._loaded: Loaded | None = None
         self._status = Status("loading", f"{name} is being loaded", name, 0, threads)
@@ -177,6 +219,12 @@ class Engine:
         self._current: Job | None = None
         self._closing = False
         self._changed = threading.Condition()
+        # The saved states, what is to be saved next, and whether what was read is to be forgotten. This lock
+        # is taken before that of `_changed`, and never while a token is computed.
+        self._keeping = threading.Lock()
+        self._states = states or States()
+        self._pending: str | None = None
+        self._wiping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -187,6 +235,10 @@ class Engine:
         """What is to be said of the model now."""
         with self._changed:
             return self._status
+
+    def busy(self) -> bool:
+        """Whether a request is under way or waits."""
+        return self._current is not None or bool(self._queue)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text. Raises NotReady."""
@@ -222,8 +274,25 @@ class Engine:
             self.cancel(named)
         return named is not None
 
+    def forget(self, names: Sequence[str] | None) -> int:
+        """Remove the saved states of these names, or all, and what is in memory; how many files there were.
+
+        Jobs under way go on and keep nothing under these names; the memory is overwritten after the one
+        that runs. Works without a model. Raises OSError when a file cannot be removed.
+        """
+        with self._keeping:
+            with self._changed:
+                for job in self._jobs():
+                    if names is None or job.keep in names:
+                        job.keep = None
+                if names is None or self._pending in names:
+                    self._pending = None
+                self._wiping = True
+                self._changed.notify_all()
+            return self._states.remove(names)
+
     def close(self, seconds: float) -> bool:
-        """Stop everything; whether the thread ended within `seconds`."""
+        """Stop everything and keep what is to be kept; whether the thread ended within `seconds`."""
         with self._changed:
             self._closing = True
             jobs = self._jobs()
@@ -260,6 +329,9 @@ class Engine:
         try:
             loaded = self._loader()
             detail, context, built_for = loaded.detail, loaded.model.context, loaded.built_for
+            if loaded.resumable is not None:
+                with self._keeping:
+                    self._states.open(loaded.fingerprint, context)
         except ModelError as error:
             state, detail = error.state, error.detail
         except Exception as error:
@@ -273,32 +345,59 @@ class Engine:
         return loaded is not None
 
     def _next(self) -> Job | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
-            if self._closing:
-                return None
-            self._current = self._queue.popleft()
-            self._ready().model.resume()
-            return self._current
+        while True:
+            self._settle()
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing or self._wiping)
+                if self._wiping and not self._queue:
+                    continue
+                if self._closing:
+                    return None
+                self._current = self._queue.popleft()
+                self._ready().model.resume()
+                return self._current
+
+    def _settle(self) -> None:
+        """Between two jobs: keep what is to be kept unless somebody waits, then forget what is to be."""
+        resumable = self._ready().resumable
+        with self._keeping:
+            name, self._pending = self._pending, None
+            if name is not None and resumable is not None and not self._hurry():
+                self._states.save(name, resumable.evaluated(), resumable.state, hurry=self._hurry)
+            if self._wiping and resumable is not None:
+                resumable.forget(wipe=True)
+            self._wiping = False
+
+    def _hurry(self) -> bool:
+        return bool(self._queue) and not self._closing
 
     def _answer(self, job: Job) -> Result:
         loaded = self._ready()
         model = loaded.model
-        prompt = model.tokenize_pieces(loaded.template.pieces(job.messages))
+        prompt = model.tokenize_pieces(_beginning(loaded, job) if job.shared else _prompt(loaded, job))
         if len(prompt) >= model.context:
             raise ContextTooSmall(len(prompt), model.context)
+        if job.shared:
+            with self._keeping:
+                if not prompt or self._states.holds(prompt):
+                    return Result("end", len(prompt), len(prompt), 0)
+        found = 0
         if job.sampling.seed is not None:
             # Keys and values that were computed one by one differ in their last digits from those of a
             # prompt that is read at once, and that can change an answer.
             model.forget()
+        else:
+            found = self._find(loaded, prompt)
         reused = model.reusable(prompt)
+        written, stop = 0, "end" if job.shared else "length"
         text = Assembler()
-        written, stop = 0, "length"
         answer = model.generate(prompt, job.sampling)
         try:
             for token in answer:
                 if job.cancelled:
                     stop = "cancelled"
+                    break
+                if job.shared:
                     break
                 if model.ends(token):
                     stop = "end"
@@ -312,4 +411,38 @@ class Engine:
             stop = "cancelled"
         finally:
             answer.close()
-        return Result(stop, len(prompt), reused, written)
+        self._keep(loaded, job, whole=stop != "cancelled")
+        return Result(stop, len(prompt), reused, written, found)
+
+    def _find(self, loaded: Loaded, prompt: list[int]) -> int:
+        """Load the saved state that saves most of reading a prompt; how many of its tokens are in it."""
+        with self._keeping:
+            while loaded.resumable and (saved := self._states.best(prompt, loaded.model.reusable(prompt))):
+                state = self._states.read(saved)
+                if state is None:
+                    continue
+                if loaded.resumable.restore(saved.tokens, state):
+                    return loaded.model.reusable(prompt)
+                self._states.discard(saved, "is refused by llama.cpp")
+        return 0
+
+    def _keep(self, loaded: Loaded, job: Job, *, whole: bool) -> None:
+        """Have what was read for a job kept under the name that it gave: a shared beginning now, so that
+        whoever asked for it can rely on it, anything else as soon as nobody waits."""
+        with self._keeping:
+            if not job.shared:
+                self._pending = job.keep
+            elif job.keep is not None and whole and loaded.resumable is not None:
+                tokens = loaded.resumable.evaluated()
+                self._states.save(job.keep, tokens, loaded.resumable.state, shared=True)
+
+
+def _prompt(loaded: Loaded, job: Job) -> list[Piece]:
+    return loaded.template.pieces(job.messages)
+
+
+def _beginning(loaded: Loaded, job: Job) -> list[Piece]:
+    """What the template makes of a job's messages before the text of the message that follows them."""
+    pieces = loaded.template.pieces([*job.messages, Message("user", "x")])
+    last = max(index for index, piece in enumerate(pieces) if not piece.trusted)
+    return pieces[:last]

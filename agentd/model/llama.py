@@ -6,39 +6,20 @@ and the key-value cache is kept exactly. Not for: threads, queues, messages or r
 """
 
 import ctypes
-import importlib.util
-import itertools
-import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agentd import log
-from agentd.model import processor
-from agentd.model.errors import ModelError
+from agentd.model.backend import backend, metadata, tokenize
 
 # The prompt is read in pieces of so many tokens. Larger pieces are hardly faster (measured with the
 # 135M model on two threads) and need larger buffers. A stop does not wait for the end of a piece: see
 # `Llama.stop`; what is left of an interrupted prompt are its whole pieces.
 BATCH = 128
 
-# How often a thread of libgomp looks before it sleeps. The default (300,000) is a catastrophe as soon as
-# anything else wants a CPU: 4 tokens/s instead of 40. A thousand costs nothing on an idle machine.
-SPIN_COUNT = "1000"
-
-# For a developer's host; the image has everything.
-RUN_NATIVELY = "hint: `aether agentd MACHINE --state DIR` runs it with everything it needs"
-
 DRY_BASE = 1.75  # the value of DRY's authors, and llama.cpp's default
-
-GGUF_MAGIC = b"GGUF"
-# enum ggml_log_level in ggml.h
-LOG_WARN = 3
-LOG_ERROR = 4
-
-SMALLEST_GGUF = 24  # magic, version, number of tensors, number of keys
 
 
 class Stopped(Exception):
@@ -73,42 +54,17 @@ class Piece:
     trusted: bool
 
 
-def check_file(path: Path, size: int | None = None) -> None:
-    """Raise ModelError unless `path` is a GGUF file of `size` bytes, as far as a look can tell."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(GGUF_MAGIC))
-            actual = file.seek(0, 2)
-    except FileNotFoundError:
-        raise ModelError("missing", f"there is no model file {path}") from None
-    except OSError as error:
-        raise ModelError("missing", f"the model file {path} cannot be read: {error.strerror}") from error
-    if magic != GGUF_MAGIC or actual < SMALLEST_GGUF:
-        raise ModelError("corrupt", f"{path} is not a GGUF file")
-    if size is not None and actual != size:
-        raise ModelError("corrupt", f"{path} has {actual} bytes, not {size}")
-
-
-def bindings() -> tuple[Any, str]:
-    """The module `llama_cpp.llama_cpp`, and what it was built for: a CPU, a variant, "" where nobody said.
-
-    Raises ModelError "unavailable" when it cannot be imported, or not on this CPU.
-    """
-    spec = importlib.util.find_spec("llama_cpp")
-    build = processor.read(Path(spec.origin).parent) if spec is not None and spec.origin else None
-    if build is not None:
-        processor.check(build)
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when libgomp is loaded, with the import
-    try:
-        from llama_cpp import llama_cpp
-    except ImportError as error:
-        detail = f"llama.cpp is not installed for this Python: {error}; {RUN_NATIVELY}"
-        raise ModelError("unavailable", detail) from error
-    except (OSError, RuntimeError) as error:
-        raise ModelError("unavailable", f"llama.cpp cannot be loaded: {error}") from error
-    if build is None:
-        return llama_cpp, ""
-    return llama_cpp, processor.load_variant(build) if build.variants else build.march
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two lists have in common from the beginning."""
+    low, high = 0, min(len(one), len(other))
+    # By halves, because comparing slices is much faster than comparing tokens.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 class Llama:
@@ -121,23 +77,13 @@ class Llama:
         `threads` is always said, because the libraries' own default is half of the CPUs.
         Raises ModelError.
         """
-        self._c, self.built_for = bindings()
+        self._backend = backend()
+        self._c, self.built_for = self._backend.c, self._backend.built_for
         self._model: Any = None
         self._context: Any = None
         self._evaluated: list[int] = []  # the tokens whose keys and values are in the context
-        self._complaint = ""
         self._flag = ctypes.create_string_buffer(2)
-        self._log = self._c.llama_log_callback(self._hear)  # kept: C holds only a pointer to it
-        self._c.llama_log_set(self._log, None)
-        self._c.llama_backend_init()
-
-        settings = self._c.llama_model_default_params()
-        settings.n_gpu_layers = 0
-        self._model = self._c.llama_model_load_from_file(str(path).encode(), settings)
-        if not self._model:
-            raise ModelError(
-                "corrupt", f"llama.cpp cannot load {path}: {self._complaint or 'no reason given'}"
-            )
+        self._model = self._backend.load_model(path)
         self._vocab = self._c.llama_model_get_vocab(self._model)
 
         trained = self._c.llama_model_n_ctx_train(self._model)
@@ -147,24 +93,13 @@ class Llama:
         options.n_outputs_max = 1  # only the last token of a prompt is asked for: smaller buffers
         options.n_threads = options.n_threads_batch = threads
         options.no_perf = True
-        self._context = self._c.llama_init_from_model(self._model, options)
-        if not self._context:
-            raise ModelError(
-                "corrupt", f"llama.cpp cannot use {path}: {self._complaint or 'no reason given'}"
-            )
+        self._context = self._backend.create_context(self._model, options, path)
         self.context: int = self._c.llama_n_ctx(self._context)  # llama.cpp rounds it up
         self.trained: int = trained
         self._memory = self._c.llama_get_memory(self._context)
+        # Two contexts of one model whose states fit each other have this in common.
+        self.layout = f"{self._backend.version} {self.context} {options.type_k} {options.type_v}"
         self._install_stop()
-
-    def _hear(self, level: int, text: bytes, _: object) -> None:
-        """Keep llama.cpp's last error and send warnings and errors to standard error."""
-        # A computation that is stopped is reported as four errors.
-        if level in (LOG_WARN, LOG_ERROR) and not self._flag.value:
-            line = text.decode(errors="replace").strip()
-            log.warning(f"llama.cpp: {line}")
-            if level == LOG_ERROR:
-                self._complaint = line
 
     def _install_stop(self) -> None:
         """Let `stop` end a computation between two nodes of its graph, within milliseconds.
@@ -206,15 +141,7 @@ class Llama:
 
     def metadata(self, key: str) -> str | None:
         """The text of a key of the GGUF file, None where it has no such key."""
-        size = 1 << 10
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            length: int = self._c.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
-            if length < 0:
-                return None
-            if length < size:
-                return buffer.value.decode(errors="replace")
-            size = length + 1
+        return metadata(self._c, self._model, key)
 
     def chat_template(self) -> str | None:
         """The file's own chat template (Jinja), None where it carries none."""
@@ -231,14 +158,7 @@ class Llama:
 
     def tokenize(self, text: str, *, trusted: bool = False, opening: bool = False) -> list[int]:
         """The tokens of a text; control tokens only if it is `trusted`, a BOS token only if `opening`."""
-        raw = text.encode()
-        room = len(raw) + 8
-        while True:
-            tokens = (self._c.llama_token * room)()
-            count = self._c.llama_tokenize(self._vocab, raw, len(raw), tokens, room, opening, trusted)
-            if count >= 0:
-                return list(tokens[:count])
-            room = -count
+        return tokenize(self._c, self._vocab, text.encode(), special=opening, trusted=trusted)
 
     def tokenize_pieces(self, pieces: Sequence[Piece]) -> list[int]:
         """The tokens of a prompt, with the BOS token if the model wants one and the text has none."""
@@ -268,13 +188,13 @@ class Llama:
 
     def reusable(self, tokens: Sequence[int]) -> int:
         """How many of a prompt's first tokens are evaluated already; the last never is."""
-        pairs = zip(self._evaluated, tokens[:-1], strict=False)
-        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return common(self._evaluated, tokens[:-1])
 
-    def forget(self) -> None:
-        """Drop what was evaluated, so that the next prompt is read anew."""
+    def forget(self, *, wipe: bool = False) -> None:
+        """Drop what was evaluated, so that the next prompt is read anew; `wipe` overwrites it, which takes
+        some milliseconds."""
         self._evaluated.clear()
-        self._c.llama_memory_clear(self._memory, False)
+        self._c.llama_memory_clear(self._memory, wipe)
 
     def generate(self, tokens: Sequence[int], sampling: Sampling) -> Generator[int]:
         """The tokens that follow a prompt, one at a time, until one that `ends` or a full context.
@@ -305,7 +225,10 @@ class Llama:
         for start in range(0, len(tokens), BATCH):
             part = list(tokens[start : start + BATCH])
             array = (self._c.llama_token * len(part))(*part)
-            status = self._c.llama_decode(self._context, self._c.llama_batch_get_one(array, len(part)))
+            batch = self._c.llama_batch_get_one(array, len(part))
+            # A computation that is stopped is reported as four errors.
+            with self._backend.expecting(lambda: self._flag.value != b""):
+                status = self._c.llama_decode(self._context, batch)
             if status == 0:
                 self._evaluated += part
                 continue
@@ -313,7 +236,41 @@ class Llama:
                 self.forget()
             if status == 2:
                 raise Stopped
-            raise RuntimeError(f"llama_decode failed with status {status}: {self._complaint}")
+            raise RuntimeError(f"llama_decode failed with status {status}: {self._backend.complaint()}")
+
+    # ---- what was evaluated, as bytes
+
+    def evaluated(self) -> list[int]:
+        """The tokens whose keys and values are in the context."""
+        return list(self._evaluated)
+
+    def state(self, largest: int) -> bytearray | None:
+        """What was evaluated, for `restore`; None where it has more than `largest` bytes."""
+        size = self._c.llama_state_seq_get_size(self._context, 0)
+        if size > largest:
+            return None
+        state = bytearray(size)
+        view = (ctypes.c_uint8 * size).from_buffer(state)
+        return state if self._c.llama_state_seq_get_data(self._context, view, size, 0) == size else None
+
+    def restore(self, tokens: Sequence[int], state: bytearray) -> bool:
+        """Take back a `state` of a model and a context like this one, in which `tokens` were evaluated.
+
+        False when it is not that; nothing is in the context then.
+        """
+        self.forget()
+        size = len(state)
+        view = (ctypes.c_uint8 * size).from_buffer(state)
+        with self._backend.expecting(lambda: True):
+            read = self._c.llama_state_seq_set_data(self._context, view, size, 0)
+        first = self._c.llama_memory_seq_pos_min(self._memory, 0)
+        last = self._c.llama_memory_seq_pos_max(self._memory, 0)
+        whole = self._c.llama_state_seq_get_size(self._context, 0)
+        if (read, whole, first, last) != (size, size, 0, len(tokens) - 1):
+            self.forget()
+            return False
+        self._evaluated = list(tokens)
+        return True
 
     def _sampler(self, sampling: Sampling) -> Any:
         """A chain of llama.cpp's samplers; to be freed by the caller."""

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,15 +24,21 @@ import varlink.server
 
 from agentd import __version__, log
 from agentd.errors import AgentError
+from agentd.model.embedder import Embedder, load_encoder
 from agentd.model.engine import Engine, load
 from agentd.model.service import create_service, failure
+from agentd.model.states import States
 from agentd.notify import notify
 from agentd.server import BoundedServer
 
 LIBRARY = Path("/usr/lib/aetheros")
 MANIFEST = LIBRARY / "manifest.json"
 MODELS = LIBRARY / "models"
-# Seconds for a computation to end after SIGTERM; it ends between two nodes of its graph.
+# Saved states: the folder that the unit gives, and what came with the image.
+STATES = Path("/run/agentd-model/kv")
+BAKED = LIBRARY / "kv"
+# Seconds for what is under way to end after SIGTERM, and for what was read to be kept. An answer ends
+# between two nodes of its graph.
 STOP_TIME = 3.0
 
 
@@ -46,6 +53,11 @@ class Settings:
     threads: int
     template: str  # a chat template in Jinja, empty for the file's own
     socket: str | None  # None: systemd passes it
+    embedder: Path | None
+    embedder_name: str
+    embedder_size: int | None
+    states: Path | None  # where states are kept
+    baked: tuple[Path, ...]  # where more are found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,13 +91,32 @@ def settings(argv: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--manifest", metavar="FILE", type=Path, default=MANIFEST, help=f"default: {MANIFEST}"
     )
+    parser.add_argument(
+        "--embedder", metavar="FILE", type=Path, help="a sentence encoder (GGUF); else the manifest's"
+    )
+    parser.add_argument(
+        "--states",
+        metavar="DIR",
+        type=Path,
+        help=f"keep what was read here (default: {STATES} if it exists)",
+    )
+    parser.add_argument(
+        "--baked",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        help=f"a read-only folder with more of it, repeatable (default: {BAKED})",
+    )
     parser.add_argument("--version", action="version", version=f"agentd-model {__version__}")
     given = parser.parse_args(argv)
     for option in ("context", "threads"):
         value = getattr(given, option)
         if value is not None and value < 1:
             raise AgentError(f"--{option} {value}: it must be at least 1")
-    card: dict[str, Any] = {} if given.model else _card(given.manifest)
+    cards: dict[str, dict[str, Any]] = {"model": {}} if given.model else _cards(given.manifest)
+    card = cards["model"]
+    encoder = {} if given.embedder else cards.get("embedder") or {}
+    embedder: Path | None = given.embedder or (MODELS / encoder["file"] if encoder else None)
     # Not llama.cpp's own default, which is half of them. More threads than CPUs wait for each other.
     cpus = len(os.sched_getaffinity(0))
     return Settings(
@@ -96,21 +127,28 @@ def settings(argv: Sequence[str] | None) -> Settings:
         threads=given.threads or min(int(card.get("threads") or cpus), cpus),
         template=str(card.get("chat_template") or ""),
         socket=given.socket,
+        embedder=embedder,
+        embedder_name=encoder.get("name") or (embedder.stem if embedder else ""),
+        embedder_size=encoder.get("size"),
+        states=given.states or (STATES if STATES.is_dir() else None),
+        baked=tuple(given.baked or (BAKED,)),
     )
 
 
-def _card(manifest: Path) -> dict[str, Any]:
-    """The manifest's `model`: `file` below MODELS; `name`, `size`, `context`, `threads`, `chat_template`
-    where it says them."""
+def _cards(manifest: Path) -> dict[str, dict[str, Any]]:
+    """The manifest's `model` and, where there is one, `embedder`: `file` below MODELS; `name`, `size`, and
+    of a model `context`, `threads`, `chat_template` where it says them."""
     try:
-        card = json.loads(manifest.read_text())["model"]
-        if not isinstance(card["file"], str) or "/" in card["file"]:
-            raise ValueError("model.file is not the name of a file")
+        said = json.loads(manifest.read_text())
+        cards = {key: dict(said[key]) for key in ("model", "embedder") if key == "model" or said.get(key)}
+        for key, card in cards.items():
+            if not isinstance(card["file"], str) or "/" in card["file"]:
+                raise ValueError(f"{key}.file is not the name of a file")
     except FileNotFoundError:
         raise AgentError(f"there is no manifest {manifest}", hint="give --model FILE") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AgentError(f"{manifest}: {error}", hint="give --model FILE") from error
-    return dict(card)
+    return cards
 
 
 def serve(given: Settings) -> int:
@@ -127,13 +165,16 @@ def serve(given: Settings) -> int:
         threads=given.threads,
         template=given.template,
     )
-    engine = Engine(loader, name=given.name, threads=given.threads)
+    states = States(given.states, given.baked)
+    engine = Engine(loader, name=given.name, threads=given.threads, states=states)
+    encoder = partial(load_encoder, given.embedder, given.embedder_size) if given.embedder else None
+    embedder = Embedder(encoder, name=given.embedder_name, busy=engine.busy)
     full = failure("InvalidRequest", detail="all connections are in use")
     # The socket is for the one user who runs agentd; systemd's has its mode from the socket unit.
     os.umask(0o077)
     try:
         address = f"unix:{given.socket}" if given.socket is not None else ""
-        server = BoundedServer(address, create_service(engine), full, lambda: None)
+        server = BoundedServer(address, create_service(engine, embedder), full, lambda: None)
     except OSError as error:
         raise AgentError(f"cannot listen on {given.socket}: {error.strerror or error}") from error
 
@@ -147,9 +188,12 @@ def serve(given: Settings) -> int:
         notify("READY=1")
         log.info(f"agentd-model {__version__} listens; model {given.name} with {given.threads} threads")
         engine.start()
+        embedder.start()
         server.serve_forever(poll_interval=0.2)
         notify("STOPPING=1")
+        began = time.monotonic()
         ended = engine.close(STOP_TIME)
+        ended &= embedder.close(max(0.0, STOP_TIME - (time.monotonic() - began)))
     if not ended:
         # It hangs in the middle of loading or computing; the interpreter's own end would wait for it.
         os._exit(0)
