@@ -45,8 +45,52 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # One row that Health writes, to prove that the disk takes a commit.
         "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), time TEXT NOT NULL) STRICT",
     ),
+    (
+        # `origin` and `ref` say what was imported from where, and under which id it was there. `summary`
+        # stands for the exchanges whose question is before the turn `summary_to`.
+        "ALTER TABLE sessions ADD COLUMN person TEXT NOT NULL DEFAULT 'owner'",
+        "ALTER TABLE sessions ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sessions ADD COLUMN ref TEXT",
+        "ALTER TABLE sessions ADD COLUMN summary TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sessions ADD COLUMN summary_to INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE sessions ADD COLUMN forked_from TEXT REFERENCES sessions (id) ON DELETE SET NULL",
+        "DROP INDEX sessions_by_last_turn",
+        "CREATE INDEX sessions_of_person ON sessions (person, last_turn)",
+        "CREATE INDEX forks_of_session ON sessions (forked_from) WHERE forked_from IS NOT NULL",
+        "CREATE UNIQUE INDEX sessions_by_ref ON sessions (person, origin, ref) WHERE ref IS NOT NULL",
+        # Made anew for the status "forgotten" (https://www.sqlite.org/lang_altertable.html#otheralter).
+        # `original` is the turn that a fork copied, `sources` what was recalled for an answer (JSON).
+        """CREATE TABLE new_turns (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            session TEXT NOT NULL REFERENCES sessions (id),
+            role TEXT NOT NULL CHECK (role IN ('person', 'agent')),
+            text TEXT NOT NULL,
+            status TEXT NOT NULL
+                CHECK (status IN ('answering', 'complete', 'interrupted', 'failed', 'forgotten')),
+            time TEXT NOT NULL,
+            answers INTEGER REFERENCES turns (id),
+            prompt TEXT,
+            speaker TEXT NOT NULL DEFAULT '',
+            ref TEXT,
+            sources TEXT NOT NULL DEFAULT '',
+            original INTEGER
+        ) STRICT""",
+        "INSERT INTO new_turns (id, session, role, text, status, time, answers, prompt)"
+        " SELECT id, session, role, text, status, time, answers, prompt FROM turns",
+        "DROP TABLE turns",
+        "ALTER TABLE new_turns RENAME TO turns",
+        "CREATE INDEX turns_of_session ON turns (session, id)",
+        "CREATE UNIQUE INDEX turns_by_ref ON turns (session, ref) WHERE ref IS NOT NULL",
+        # Without it, each turn that is deleted costs a look at all of them for its answer.
+        "CREATE INDEX turns_by_question ON turns (answers) WHERE answers IS NOT NULL",
+        "CREATE INDEX turns_unanswered ON turns (id) WHERE status = 'answering'",
+        # How far what follows the turns has come; it must not begin anew when the index does.
+        "CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    ),
 )
 
+# Bytes that the write-ahead log keeps when it has been copied into the file.
+_LARGEST_LOG = 4 << 20
 _DAMAGE = ("malformed", "not a database", "corrupt")
 
 
@@ -80,8 +124,13 @@ class Database:
             if mode != "wal":
                 raise sqlite3.Error(f"cannot use write-ahead logging (journal mode is {mode})")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            # What is forgotten is overwritten; a long import leaves no long log behind.
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
+            # A table that others refer to can be made anew only while nobody minds.
+            connection.execute("PRAGMA foreign_keys = OFF")
             _migrate(connection, version)
+            connection.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
@@ -125,6 +174,18 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the file or its log; needs room for two copies of the file.
+
+        secure_delete overwrites what is deleted, but not what moved within a page, or what was deleted
+        before it was on.
+        """
+        with self.reading() as connection:
+            connection.execute("VACUUM")
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise StoreUnavailable("the database is being read; what was deleted is still in its log")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

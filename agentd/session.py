@@ -2,23 +2,36 @@
 
 What is said is stored here and read back; how the file survives a power cut is database.py's concern, what
 the model gets to read of it is prompt.py's. A question and its still empty answer are stored together, so
-an answer that never came is found at the next start and marked "interrupted".
+an answer that never came is found at the next question and marked "interrupted".
 
-Order is the order of turn ids, never of clocks: a machine without a battery clock wakes up in the past.
+Order is the order of turn ids, never of clocks: a machine without a battery clock wakes up in the past. Each
+session belongs to one person; for another it does not exist. What was said elsewhere comes in by
+turns_import.py, and is taken out again by erasing.py.
 """
 
-import os
+import json
+import sqlite3
 import time
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
+from agentd import erasing
 from agentd.database import Database
-from agentd.errors import NoSuchSession
+from agentd.errors import Busy, InvalidQuestion, NoSuchSession
+from agentd.memory.memory import OWNER
+from agentd.session_rows import FORKED, check_owned, new_session, shown_id, title_of
 
-TITLE_CHARACTERS = 60
 # SQLite's largest row id.
 MAX_ID = (1 << 63) - 1
-_ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+_TURN_ROW = (
+    "SELECT turns.id, turns.ref, session, person, role, speaker, time, text, status"
+    " FROM turns JOIN sessions ON sessions.id = session"
+)
+_SESSION = (
+    "SELECT id, title, created, updated,"
+    " (SELECT count(*) FROM turns WHERE turns.session = sessions.id), origin FROM sessions"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +48,37 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation; the fields are those of io.aetheros.Agent's Session."""
+    """A conversation; the fields are those of io.aetheros.Agent's Session.
+
+    `origin` is empty for what was said here, else what it was imported from.
+    """
 
     id: str
     title: str
     created: str
     updated: str
     turns: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """One thing said as the index needs it; `row` is its turn id, `ref` the id that it was imported with."""
+
+    row: int
+    ref: str | None
+    session: str
+    person: str
+    role: str
+    speaker: str
+    time: str
+    text: str
+    status: str
+
+    @property
+    def id(self) -> str:
+        """The id that people see."""
+        return shown_id(self.row, self.ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +99,51 @@ class Exchange:
     answered: str
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What stands for the exchanges of a session whose question is before the turn `upto`."""
+
+    text: str
+    upto: int
+
+
 class Conversations:
     """The sessions and turns in one database. Every method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._swept = False
+        # The answers that are being written, by their turn ids; guarded by the database's lock.
+        self._open: set[int] = set()
 
-    def begin(self, text: str, session: str | None) -> Begun:
-        """Store a question, in a new session when `session` is None. On the disk when this returns."""
-        if not self._swept:  # the database could not be used at the start
-            self.interrupt_unanswered()
+    def begin(self, text: str, session: str | None, person: str = OWNER) -> Begun:
+        """Store a question, in a new session when `session` is None. On the disk when this returns.
+
+        Raises NoSuchSession.
+        """
         now = utc_now()
         with self._database.writing() as database:
+            self._interrupt(database)
             if session is None:
-                session = _new_id()
-                database.execute(
-                    "INSERT INTO sessions (id, title, created, updated) VALUES (?, ?, ?, ?)",
-                    (session, _title(text), now, now),
-                )
+                session = new_session(database, person, title_of(text), now, now)
+            else:
+                check_owned(database, session, person)
             question = database.execute(
                 "INSERT INTO turns (session, role, text, status, time)"
-                " SELECT id, 'person', ?, 'complete', ? FROM sessions WHERE id = ?",
-                (text, now, session),
-            )
-            if question.rowcount != 1 or question.lastrowid is None:
-                raise NoSuchSession(session)
+                " VALUES (?, 'person', ?, 'complete', ?)",
+                (session, text, now),
+            ).lastrowid
             answer = database.execute(
                 "INSERT INTO turns (session, role, text, status, time, answers)"
                 " VALUES (?, 'agent', '', 'answering', ?, ?)",
-                (session, now, question.lastrowid),
-            )
+                (session, now, question),
+            ).lastrowid
             database.execute(
-                "UPDATE sessions SET updated = ?, last_turn = ? WHERE id = ?",
-                (now, answer.lastrowid, session),
+                "UPDATE sessions SET updated = ?, last_turn = ? WHERE id = ?", (now, answer, session)
             )
-            return Begun(session, question.lastrowid, answer.lastrowid or 0)
+            # sqlite3 types it for statements that insert nothing.
+            assert question is not None and answer is not None
+            self._open.add(answer)
+        return Begun(session, question, answer)
 
     def keep(self, begun: Begun, text: str) -> None:
         """Store what was answered so far, against a power cut."""
@@ -106,38 +152,58 @@ class Conversations:
                 "UPDATE turns SET text = ? WHERE id = ? AND status = 'answering'", (text, begun.answer)
             )
 
-    def finish(self, begun: Begun, text: str, status: str, prompt: str | None) -> None:
-        """Store the answer and how it ended; `prompt` is the question as the model read it, if it did."""
+    def finish(self, begun: Begun, text: str, status: str, prompt: str | None, sources: str = "") -> None:
+        """Store the answer and how it ended.
+
+        `prompt` is the question as the model read it, if it did; `sources` what was recalled for the answer,
+        a JSON list of objects with an "id". What was forgotten meanwhile stays so.
+        """
         now = utc_now()
-        with self._database.writing() as database:
-            database.execute(
-                "UPDATE turns SET text = ?, status = ?, time = ? WHERE id = ?",
-                (text, status, now, begun.answer),
-            )
-            database.execute("UPDATE turns SET prompt = ? WHERE id = ?", (prompt, begun.question))
-            database.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, begun.session))
+        try:
+            with self._database.writing() as database:
+                database.execute(
+                    "UPDATE turns SET text = ?, status = ?, time = ?, sources = ?"
+                    " WHERE id = ? AND status = 'answering'",
+                    (text, status, now, sources, begun.answer),
+                )
+                database.execute(
+                    "UPDATE turns SET prompt = ? WHERE id = ? AND status = 'complete'",
+                    (prompt, begun.question),
+                )
+                database.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, begun.session))
+        finally:
+            self._open.discard(begun.answer)
 
     def interrupt_unanswered(self) -> int:
-        """Mark the answers that a power cut or a kill left open, once; how many they were."""
+        """Mark the answers that a power cut, a kill or a full disk left open; how many they were."""
         with self._database.writing() as database:
-            if self._swept:
-                return 0
-            found = database.execute(
-                "UPDATE turns SET status = 'interrupted' WHERE status = 'answering'"
-            ).rowcount
-        # Set before this thread may store a question: a second sweep never meets an answer of now.
-        self._swept = True
-        return found
+            return self._interrupt(database)
+
+    def _interrupt(self, database: sqlite3.Connection) -> int:
+        left = database.execute("SELECT id FROM turns WHERE status = 'answering'").fetchall()
+        left = [(id,) for (id,) in left if id not in self._open]
+        database.executemany("UPDATE turns SET status = 'interrupted' WHERE id = ?", left)
+        return len(left)
 
     def exchanges(self, begun: Begun) -> list[Exchange]:
         """The answered questions before `begun` that are still in the model's context, oldest first."""
+        return self._exchanges(begun, "asked.id >= sessions.context_from")
+
+    def uncovered(self, begun: Begun) -> list[Exchange]:
+        """Those that are no longer in the model's context and not in the summary either, oldest first.
+
+        There are such after something was forgotten, and in a session that is older than summaries.
+        """
+        return self._exchanges(begun, "asked.id < context_from AND asked.id >= summary_to")
+
+    def _exchanges(self, begun: Begun, condition: str) -> list[Exchange]:
         with self._database.reading() as database:
             rows = database.execute(
                 "SELECT asked.id, coalesce(asked.prompt, asked.text), answered.text"
                 " FROM turns AS asked JOIN turns AS answered ON answered.answers = asked.id"
                 " JOIN sessions ON sessions.id = asked.session"
-                " WHERE asked.session = ? AND asked.id < ? AND asked.id >= sessions.context_from"
-                " AND answered.session = asked.session"
+                f" WHERE asked.session = ? AND asked.id < ? AND {condition}"
+                " AND answered.session = asked.session AND asked.status = 'complete'"
                 " AND answered.status IN ('complete', 'interrupted') AND answered.text != ''"
                 " ORDER BY asked.id",
                 (begun.session, begun.question),
@@ -147,23 +213,121 @@ class Conversations:
     def forget_before(self, session: str, question: int) -> None:
         """Let the model's context of `session` begin at the turn `question` from now on."""
         with self._database.writing() as database:
+            _forget_before(database, session, question)
+
+    def compact(self, session: str, summary: str, upto: int) -> None:
+        """Let `summary` stand for the exchanges before the turn `upto`, where the context begins now.
+
+        The turns stay as they are.
+        """
+        with self._database.writing() as database:
+            _forget_before(database, session, upto)
             database.execute(
-                "UPDATE sessions SET context_from = max(context_from, ?) WHERE id = ?", (question, session)
+                "UPDATE sessions SET summary = ?, summary_to = ? WHERE id = ?", (summary, upto, session)
             )
 
-    def sessions(self, limit: int | None) -> list[Session]:
-        """The sessions, newest first."""
+    def summary(self, session: str) -> Summary:
+        """What compact() stored last; an empty one up to 0 if there is none. Raises NoSuchSession."""
+        with self._database.reading() as database:
+            row = database.execute(
+                "SELECT summary, summary_to FROM sessions WHERE id = ?", (session,)
+            ).fetchone()
+        if row is None:
+            raise NoSuchSession(session)
+        return Summary(*row)
+
+    def sessions(self, limit: int | None = None, person: str = OWNER) -> list[Session]:
+        """The person's sessions, newest first; those that were only imported come after all others."""
         with self._database.reading() as database:
             rows = database.execute(
-                "SELECT id, title, created, updated,"
-                " (SELECT count(*) FROM turns WHERE turns.session = sessions.id)"
-                " FROM sessions ORDER BY last_turn DESC LIMIT ?",
-                (-1 if limit is None else limit,),
+                f"{_SESSION} WHERE person = ? ORDER BY last_turn DESC LIMIT ?",
+                (person, -1 if limit is None else limit),
             ).fetchall()
         return [Session(*row) for row in rows]
 
+    def session(self, session: str, person: str = OWNER) -> Session:
+        """One session. Raises NoSuchSession."""
+        with self._database.reading() as database:
+            row = database.execute(f"{_SESSION} WHERE id = ? AND person = ?", (session, person)).fetchone()
+        if row is None:
+            raise NoSuchSession(session)
+        return Session(*row)
+
+    def rename(self, session: str, title: str, person: str = OWNER) -> None:
+        """Give a session another title. Raises NoSuchSession, InvalidQuestion for an empty title."""
+        title = title_of(title)
+        if not title:
+            raise InvalidQuestion("the title is empty")
+        with self._database.writing() as database:
+            check_owned(database, session, person)
+            database.execute("UPDATE sessions SET title = ? WHERE id = ?", (title, session))
+
+    def fork(self, session: str, upto: int | None = None, person: str = OWNER) -> str:
+        """A new session with the same turns, up to and with the turn `upto` or all; its id.
+
+        An answer that is being written is not among them. Raises NoSuchSession, InvalidQuestion if `upto` is
+        not a turn of the session.
+        """
+        now = utc_now()
+        with self._database.writing() as database:
+            title, origin = check_owned(database, session, person)
+            rows = database.execute(
+                "SELECT id, coalesce(original, id), answers, role, text, status, time, prompt, speaker,"
+                " sources FROM turns WHERE session = ? AND id <= ? ORDER BY id",
+                (session, MAX_ID if upto is None else _row(upto)),
+            ).fetchall()
+            if upto is not None and (not rows or rows[-1][0] != upto):
+                raise InvalidQuestion(f"turn {upto} is not in session {session}")
+            fork = new_session(
+                database,
+                person,
+                title.removesuffix(FORKED) + FORKED,
+                now,
+                now,
+                origin=origin,
+                forked_from=session,
+            )
+            # Turn ids there and here. The ids that imported turns came with stay with the first session.
+            copies: dict[int, int | None] = {}
+            for row, original, answers, *said in rows:
+                if row in self._open:
+                    continue
+                copies[row] = database.execute(
+                    "INSERT INTO turns (session, original, answers, role, text, status, time, prompt,"
+                    " speaker, sources) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (fork, original, copies.get(answers), *said),
+                ).lastrowid
+            database.execute(
+                "UPDATE sessions SET last_turn = (SELECT coalesce(max(id), 0) FROM turns WHERE session = ?1)"
+                " WHERE id = ?1",
+                (fork,),
+            )
+        return fork
+
+    def delete(self, session: str, person: str = OWNER) -> list[int]:
+        """Remove a session and its turns; their row ids. Forks of it stay.
+
+        Raises NoSuchSession, and Busy while an answer in it is being written.
+        """
+        with self._database.writing() as database:
+            check_owned(database, session, person)
+            rows = [row for (row,) in database.execute("SELECT id FROM turns WHERE session = ?", (session,))]
+            if not self._open.isdisjoint(rows):
+                raise Busy("an answer in this session is being written; stop it first")
+            shown = erasing.shown_ids(database, rows)
+            database.execute("DELETE FROM turns WHERE session = ?", (session,))
+            database.execute("DELETE FROM sessions WHERE id = ?", (session,))
+            erasing.erase_sources(database, shown)
+        return rows
+
     def history(
-        self, session: str, limit: int, *, before: int | None = None, size: int = MAX_ID
+        self,
+        session: str,
+        limit: int,
+        *,
+        before: int | None = None,
+        size: int = MAX_ID,
+        person: str = OWNER,
     ) -> tuple[list[Turn], bool]:
         """The last `limit` turns of one session, oldest first, and whether there are older ones.
 
@@ -172,12 +336,11 @@ class Conversations:
         """
         found: list[Turn] = []
         with self._database.reading() as database:
-            if database.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone() is None:
-                raise NoSuchSession(session)
+            check_owned(database, session, person)
             rows = database.execute(
                 "SELECT id, session, role, text, status, time FROM turns WHERE session = ? AND id < ?"
                 " ORDER BY id DESC",
-                (session, MAX_ID if before is None else max(0, min(before, MAX_ID))),
+                (session, MAX_ID if before is None else _row(before)),
             )
             with closing(rows):
                 for row in rows:
@@ -187,6 +350,89 @@ class Conversations:
                         return found[::-1], True
                     found.append(turn)
         return found[::-1], False
+
+    def turns_after(self, row: int, limit: int) -> list[TurnRow]:
+        """The next `limit` finished turns with text after the turn `row`, of all people, by row.
+
+        It ends before an answer that is being written, so that none is passed over when it is finished.
+        """
+        with self._database.reading() as database:
+            rows = database.execute(
+                f"{_TURN_ROW} WHERE turns.id > ? AND text != '' AND turns.id <"
+                " (SELECT coalesce(min(id), ?) FROM turns WHERE status = 'answering')"
+                " ORDER BY turns.id LIMIT ?",
+                (_row(row), MAX_ID, limit),
+            ).fetchall()
+        return [TurnRow(*found) for found in rows]
+
+    def turn(self, row: int) -> TurnRow | None:
+        """One turn, of whatever status, or None."""
+        with self._database.reading() as database:
+            found = database.execute(f"{_TURN_ROW} WHERE turns.id = ?", (_row(row),)).fetchone()
+        return None if found is None else TurnRow(*found)
+
+    def turns_near(self, row: int, session: str, around: int) -> list[TurnRow]:
+        """A turn of a session, and as many as `around` before and after it, oldest first."""
+        with self._database.reading() as database:
+            before = database.execute(
+                f"{_TURN_ROW} WHERE session = ? AND turns.id <= ? ORDER BY turns.id DESC LIMIT ?",
+                (session, min(row, MAX_ID), around + 1),
+            ).fetchall()
+            after = database.execute(
+                f"{_TURN_ROW} WHERE session = ? AND turns.id > ? ORDER BY turns.id LIMIT ?",
+                (session, min(row, MAX_ID), around),
+            ).fetchall()
+        return [TurnRow(*found) for found in (*before[::-1], *after)]
+
+    def answers_from(self, ids: Collection[str]) -> list[int]:
+        """The answers that what is shown under these ids was recalled for."""
+        with self._database.reading() as database:
+            rows = database.execute(
+                "SELECT DISTINCT turns.id FROM turns, json_each(turns.sources)"
+                " WHERE turns.sources != '' AND json_extract(json_each.value, '$.id') IN"
+                " (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            ).fetchall()
+        return [row for (row,) in rows]
+
+    def context_from(self, begun: Begun) -> int:
+        """The turn from which the model reads a session."""
+        with self._database.reading() as database:
+            row = database.execute(
+                "SELECT context_from FROM sessions WHERE id = ?", (begun.session,)
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def mark(self, name: str) -> str:
+        """What set_mark() stored last under a name, empty if nothing."""
+        with self._database.reading() as database:
+            row = database.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def set_mark(self, name: str, value: str) -> None:
+        """Store how far something that follows the turns has come."""
+        with self._database.writing() as database:
+            database.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?, ?)", (name, value))
+
+    def sources(self, row: int) -> str:
+        """What was recalled for the answer `row`, as finish() was given it; empty if nothing was."""
+        with self._database.reading() as database:
+            found = database.execute("SELECT sources FROM turns WHERE id = ?", (_row(row),)).fetchone()
+        return "" if found is None else str(found[0])
+
+    def erase_turns(self, rows: Iterable[int]) -> list[int]:
+        """Empty turns and their copies in forks; the rows of all of them. See erasing.py."""
+        with self._database.writing() as database:
+            return erasing.erase_turns(database, rows)
+
+    def erase_sources(self, ids: Iterable[str]) -> None:
+        """Take what is shown under these ids out of what was recalled for answers."""
+        with self._database.writing() as database:
+            erasing.erase_sources(database, ids)
+
+    def scrub(self) -> None:
+        """Leave nothing of what was erased or deleted in the database's files. Not within a transaction."""
+        self._database.scrub()
 
     def counts(self) -> tuple[int, int]:
         """How many sessions and how many turns there are."""
@@ -207,11 +453,18 @@ def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _new_id() -> str:
-    # 8 letters of 31: short enough to type, 8.5e11 of them, and the primary key refuses a collision.
-    return "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in os.urandom(8))
+def clean(text: str) -> str:
+    """The text of a message as it can be stored, looked up and read by the model."""
+    # Half of a surrogate pair is valid JSON and no text; NUL ends a C string in the worker.
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
-def _title(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
+def _row(number: int) -> int:
+    """A caller's number as SQLite takes it."""
+    return max(0, min(number, MAX_ID))
+
+
+def _forget_before(database: sqlite3.Connection, session: str, question: int) -> None:
+    database.execute(
+        "UPDATE sessions SET context_from = max(context_from, ?) WHERE id = ?", (question, session)
+    )
