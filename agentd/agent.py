@@ -4,17 +4,22 @@ Knows no sockets but through `Watch`; service.py puts it on Varlink. What is sai
 prompt.py's concern, what is kept is session.py's.
 """
 
+import dataclasses
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
 
-from agentd import log, prompt
+from agentd import compaction, log, prompt, recollection
 from agentd.admission import Admission, Place
 from agentd.call import AbandonedError, Watch
-from agentd.errors import InvalidQuestion, ModelUnavailable, Refusal
-from agentd.session import Begun, Conversations
+from agentd.errors import InvalidQuestion, ModelUnavailable, Refusal, StoreUnavailable
+from agentd.memory import distil
+from agentd.memory.background import Background
+from agentd.memory.memory import OWNER
+from agentd.recollection import Recollection, Source
+from agentd.session import Begun, Conversations, Exchange, clean
 from agentd.worker import ContextExceededError, Finish, ModelWorker, WorkerError, WorkerStatus
 
 MAX_QUESTION_BYTES = 256 * 1024
@@ -25,17 +30,22 @@ MAX_TOKENS = 8192
 MAX_WAITING = 16
 # Seconds between two writes of an answer that is still growing: what a power cut may cost of it.
 KEEP_EVERY = 3.0
+# The summary of a long session may take this share of the context, one part of so many.
+SUMMARY_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. `left_out` counts characters already cut off the attachment's beginning."""
+    """What is asked, and by whom. `left_out` counts characters already cut off the attachment's beginning;
+    `why` asks for all that was recalled."""
 
     text: str
     session: str | None = None
     attachment: str = ""
     left_out: int = 0
     max_tokens: int | None = None
+    person: str = OWNER
+    why: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Reply:
     text: str | None = None
     status: str | None = None
     notes: tuple[str, ...] = ()
+    sources: tuple[Source, ...] | None = None
 
 
 class _Answer:
@@ -59,6 +70,7 @@ class _Answer:
         self.prompt: str | None = None
         self.notes: list[str] = []
         self.finish: Finish | None = None
+        self.recalled = Recollection()
         self._told = 0
         self._kept = time.monotonic()
 
@@ -78,11 +90,12 @@ class _Answer:
 
 
 class Agent:
-    """The agent: its conversations and its model."""
+    """The agent: its conversations, its memory and its model."""
 
-    def __init__(self, conversations: Conversations, worker: ModelWorker) -> None:
+    def __init__(self, conversations: Conversations, worker: ModelWorker, memory: Background) -> None:
         self.conversations = conversations
         self.worker = worker
+        self.memory = memory
         self.admission = Admission(MAX_WAITING)
 
     def ask(self, question: Question, watch: Watch) -> Iterator[Reply]:
@@ -92,8 +105,12 @@ class Agent:
         closed, the answer ends as "interrupted".
         """
         question = _checked(question)
+        wish = None if question.attachment else distil.explicit(question.text)
+        if wish is not None:
+            yield from self._remember(question, wish)
+            return
         with self.admission.place() as place:
-            begun = self.conversations.begin(question.text, question.session)
+            begun = self.conversations.begin(question.text, question.session, question.person)
             answer = _Answer()
             status = "failed"
             try:
@@ -127,7 +144,36 @@ class Agent:
                 text=answer.text,
                 status=status,
                 notes=tuple(answer.notes),
+                sources=tuple(answer.recalled.sources(why=question.why)) or None,
             )
+
+    def _remember(self, question: Question, wish: str) -> Iterator[Reply]:
+        """Store what a person asks to remember; no model is needed for it."""
+        memories = self.memory.memories
+        begun = self.conversations.begin(question.text, question.session, question.person)
+        text, status = "", "failed"
+        try:
+            yield Reply(begun.session, begun.question)
+            trust = "owner" if question.person == OWNER else "untrusted"
+            source = f"turn:{begun.question}"
+            memory, superseded = memories.add(wish, question.person, source=source, trust=trust)
+            text = f"I will remember: {memory.text}"
+            status = "complete"
+        finally:
+            self.conversations.finish(begun, text, status, None)
+            self.memory.wake()
+        notes = tuple(f"instead of {old.id}: {old.text} (in the archive)" for old in superseded)
+        yield Reply(begun.session, begun.answer, text, notes=notes)
+        source_of = Source(memory.id, "memory", memory.text, memory.created, 0.0, 0.0, 0.0, True)
+        yield Reply(
+            begun.session,
+            begun.answer,
+            done=True,
+            text=text,
+            status=status,
+            notes=notes,
+            sources=(source_of,),
+        )
 
     def _answer(
         self, begun: Begun, question: Question, place: Place, answer: _Answer, watch: Watch
@@ -141,33 +187,100 @@ class Agent:
         status = yield from _noting(self.worker.wait_ready(watch), answer)
         wanted = question.max_tokens or DEFAULT_TOKENS
         context = status.context or 0
+        exchanges = self.conversations.exchanges(begun)
+        yield from self._recall(begun, question, exchanges, answer, watch)
+        if recollection.is_about_the_person(question.text) and answer.recalled.unknown:
+            yield recollection.UNKNOWN
+            return
         # The worker counts the template's tokens, which prompt.py only estimates: try again smaller.
         for _ in range(3):
             tokens = min(wanted, context // 2)
-            composed = prompt.compose(
-                question.text,
-                question.attachment,
-                question.left_out,
-                self.conversations.exchanges(begun),
-                context - tokens,
-                lambda texts: self.worker.count(texts, watch),
-            )
+            composed, summary = self._compose(begun, question, exchanges, answer, context - tokens, watch)
             try:
-                yield from self._generate(begun, composed, tokens, answer, watch)
+                yield from self._generate(begun, composed, summary, tokens, answer, watch)
             except ContextExceededError as error:
                 context -= max(error.tokens - error.context, 0) + context // 8
             else:
                 return
         raise WorkerError("ready", "the question does not fit the model's context")
 
+    def _recall(
+        self, begun: Begun, question: Question, exchanges: list[Exchange], answer: _Answer, watch: Watch
+    ) -> Iterator[str]:
+        """Find what the answer may rest on. A question about a text that came with it needs nothing else."""
+        if question.attachment:
+            return
+        try:
+            search = self.memory.memories.search(
+                question.text,
+                question.person,
+                recollection.LOOKED_AT,
+                watch=watch,
+                without=(begun.session, begun.question),
+            )
+        except StoreUnavailable as unavailable:
+            answer.notes.append(f"nothing could be recalled: {unavailable.parameters['detail']}")
+            yield ""
+            return
+        read_from = exchanges[0].question if exchanges else begun.question
+        personal = recollection.is_about_the_person(question.text)
+        answer.recalled = recollection.choose(search, read_from, begun.session, personal=personal)
+
+    def _compose(
+        self,
+        begun: Begun,
+        question: Question,
+        exchanges: list[Exchange],
+        answer: _Answer,
+        budget: int,
+        watch: Watch,
+    ) -> tuple[prompt.Prompt, str | None]:
+        """The prompt, and the session's new summary if exchanges had to give way to it."""
+
+        def count(texts: Sequence[str]) -> list[int]:
+            return self.worker.count(texts, watch)
+
+        summary = self.conversations.summary(begun.session).text
+        if left := self.conversations.uncovered(begun):
+            summary = compaction.summarise(left, summary, budget // SUMMARY_SHARE, count)
+        kept, notes, first = exchanges, [], None
+        while True:
+            composed = prompt.compose(
+                question.text,
+                question.attachment,
+                question.left_out,
+                kept,
+                budget,
+                count,
+                recalled=recollection.notes(answer.recalled.used),
+                summary=summary,
+            )
+            notes += [note for note in composed.notes if note not in notes]
+            if not composed.dropped:
+                break
+            # The summary takes room too: once more, without what it stands for.
+            first = composed.first
+            summary = compaction.summarise(composed.dropped, summary, budget // SUMMARY_SHARE, count)
+            kept = kept[len(composed.dropped) :]
+        whole = dataclasses.replace(composed, notes=notes, first=first)
+        return whole, summary if first is not None or left else None
+
     def _generate(
-        self, begun: Begun, composed: prompt.Prompt, tokens: int, answer: _Answer, watch: Watch
+        self,
+        begun: Begun,
+        composed: prompt.Prompt,
+        summary: str | None,
+        tokens: int,
+        answer: _Answer,
+        watch: Watch,
     ) -> Generator[str, None, None]:
-        pieces = self.worker.generate(composed.messages, tokens, watch)
+        pieces = self.worker.generate(composed.messages, tokens, watch, keep=begun.session)
         first = next(pieces)
         # The worker took the prompt: only now are the cuts a fact.
-        if composed.first is not None:
-            self.conversations.forget_before(begun.session, composed.first)
+        if summary is not None:
+            upto = composed.first if composed.first is not None else self.conversations.context_from(begun)
+            self.conversations.compact(begun.session, summary, upto)
+        answer.recalled = answer.recalled.cut(composed.recalled)
         answer.prompt = composed.asked
         answer.notes += composed.notes
         yield first
@@ -177,7 +290,9 @@ class Agent:
             yield ""
 
     def _finish(self, begun: Begun, answer: _Answer, status: str) -> None:
-        self.conversations.finish(begun, answer.text, status, answer.prompt)
+        sources = recollection.stored(answer.recalled.sources(why=False))
+        self.conversations.finish(begun, answer.text, status, answer.prompt, sources)
+        self.memory.wake()
         finish = answer.finish
         numbers = ""
         if finish is not None:
@@ -217,14 +332,8 @@ def _checked(question: Question) -> Question:
         raise InvalidQuestion(f"max_tokens is {question.max_tokens}; it must be from 1 to {MAX_TOKENS}")
     if question.left_out < 0:
         raise InvalidQuestion(f"left_out is {question.left_out}; it cannot be less than 0")
-    return Question(text, session, attachment, question.left_out, question.max_tokens)
+    return dataclasses.replace(question, text=text, session=session, attachment=attachment)
 
 
 def _too_long(what: str, size: int, limit: int) -> Refusal:
     return InvalidQuestion(f"the {what} has {size} bytes; the limit is {limit}")
-
-
-def clean(text: str) -> str:
-    """The text of a message as it can be stored, looked up and read by the model."""
-    # Half of a surrogate pair is valid JSON and no text; NUL ends a C string in the worker.
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

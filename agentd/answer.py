@@ -48,11 +48,16 @@ def show_answer(
                 display.write(delta)
         finally:
             _end_line(shown)
+    sources = last.get("sources") or []
     if form == "object":
         fields = ("session", "turn", "text", "status")
-        print_json({key: last.get(key) for key in fields} | {"notes": last.get("notes") or []})
-    elif form == "text" and not shown:
-        display.note("the model said nothing")
+        lists = {"notes": last.get("notes") or [], "sources": sources}
+        print_json({key: last.get(key) for key in fields} | lists)
+    elif form == "text":
+        if not shown:
+            display.note("the model said nothing")
+        for source in sources:
+            display.source(source, scores=bool(parameters.get("why")))
     return 0 if last.get("status") == "complete" else client.FAILED
 
 

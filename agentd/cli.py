@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from agentd import __version__, client, display, pipe
+from agentd import __version__, client, display, memory_command, pipe, sessions_command
 from agentd.answer import print_json, show_answer
 from agentd.errors import AgentError
 
-COMMANDS = ("ask", "chat", "sessions", "history", "status", "health", "hardware", "completion", "help")
+COMMANDS = (
+    *("ask", "chat", "memory", "sessions", "history", "whoami", "status", "health", "hardware"),
+    *("completion", "help"),
+)
 _WITH_VALUE = ("--socket", "--session", "--max-tokens", "--limit", "--wait")
 
 _DESCRIPTION = """\
@@ -71,9 +74,12 @@ def _run(arguments: list[str]) -> int:
             return _ask(given)
         case "chat":
             return _chat(given)
+        case "memory":
+            return memory_command.run(given)
         case "sessions":
-            reply = client.call(given.socket, "Sessions", limit=given.limit)
-            print_json(reply["sessions"]) if given.json else display.sessions(reply["sessions"])
+            return sessions_command.sessions(given)
+        case "whoami":
+            return sessions_command.whoami(given)
         case "history":
             session = given.id or given.session or _newest_session(given.socket)
             if session is None:
@@ -99,9 +105,13 @@ def _run(arguments: list[str]) -> int:
 
 def create_parser() -> argparse.ArgumentParser:
     """The parser of the command line, with the command always given."""
-    common = _Parser(add_help=False)
+    common, inner = _Parser(add_help=False), _Parser(add_help=False)
     common.add_argument("--socket", metavar="PATH", default=None, help="agentd's socket")
     common.add_argument("--json", action="store_true", help="write JSON")
+    # A command of a command must not undo what was said before it.
+    unsaid = argparse.SUPPRESS
+    inner.add_argument("--socket", metavar="PATH", default=unsaid, help="agentd's socket")
+    inner.add_argument("--json", action="store_true", default=unsaid, help="write JSON")
     where = _Parser(add_help=False)
     where.add_argument(
         "-c", "--continue", dest="newest", action="store_true", help="go on in the newest session"
@@ -126,13 +136,13 @@ def create_parser() -> argparse.ArgumentParser:
         )
 
     ask = command("ask", "ask one question (the command may be left out)", where, length)
+    ask.add_argument("--why", action="store_true", help="show what was recalled, and how it scored")
     ask.add_argument("--stream", action="store_true", help="with --json: each reply as a line, as it comes")
     ask.add_argument("words", nargs="*", metavar="QUESTION", help="words are joined by spaces")
     chat = command("chat", "talk, one line after the other", where, length)
     chat.add_argument("--console", action="store_true", help=argparse.SUPPRESS)
-    command("sessions", "list the sessions, newest first").add_argument(
-        "--limit", type=int, metavar="N", help="only the N newest"
-    )
+    memory_command.add_parser(command, inner, _Parser)
+    sessions_command.add_parsers(command, inner, _Parser)
     history = command("history", "show what was said in a session")
     history.add_argument("id", nargs="?", metavar="ID", help="the session (default: the newest)")
     history.add_argument("--session", metavar="ID", help="the same")
@@ -184,7 +194,11 @@ def _ask(given: argparse.Namespace) -> int:
     piped = pipe.Piped("", 0)
     if pipe.is_piped(0):
         piped = pipe.read_piped(0, display.note)
-    parameters: dict[str, Any] = {"session": _wanted_session(given), "max_tokens": given.max_tokens}
+    parameters: dict[str, Any] = {
+        "session": _wanted_session(given),
+        "max_tokens": given.max_tokens,
+        "why": given.why or None,
+    }
     if not text:
         if not piped.text.strip():
             raise AgentError("what is the question?", 'agent "..."; agent --help')

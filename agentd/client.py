@@ -1,5 +1,6 @@
 """agentd as the `agent` command sees it: its methods as functions, its errors as lines for a person."""
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,15 @@ from agentd.call import calling
 from agentd.errors import AgentError
 
 INTERFACE = "io.aetheros.Agent"
+MEMORY = "io.aetheros.Memory"
 DEFAULT_SOCKET = "/run/agentd/agent.sock"
 
 FAILED, MISTAKE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 # Seconds for a method that answers at once; agentd under emulation may just be starting.
 PATIENCE = 60.0
+# For an import, an export, or what rewrites history.
+LONG_PATIENCE = 3600.0
 # An answer may take very long; agentd itself ends one that hangs.
 ANSWER_PATIENCE = 24 * 3600.0
 
@@ -26,11 +30,25 @@ def socket_path(given: str | None) -> str:
     return given or os.environ.get("AGENTD_SOCKET") or DEFAULT_SOCKET
 
 
-def call(path: str, method: str, patience: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
+def call(
+    path: str, method: str, patience: float = PATIENCE, *, interface: str = INTERFACE, **parameters: Any
+) -> dict[str, Any]:
     """The reply to one method within `patience` seconds. Raises AgentError."""
-    with _explained(path), calling(path, INTERFACE, patience) as agent:
+    with _explained(path), calling(path, interface, patience) as agent:
         reply: dict[str, Any] = getattr(agent, method)(**parameters)
     return reply
+
+
+def memory(path: str, method: str, patience: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
+    """The reply to one method of io.aetheros.Memory. Raises AgentError."""
+    return call(path, method, patience, interface=MEMORY, **parameters)
+
+
+def export(path: str) -> Iterator[bytes]:
+    """The pieces of the archive of everything that is remembered. Raises AgentError."""
+    with _explained(path), calling(path, MEMORY, LONG_PATIENCE) as agent:
+        for reply in agent.Export(_more=True):
+            yield base64.b64decode(reply["data"])
 
 
 def history(path: str, session: str, limit: int | None = None) -> list[dict[str, Any]]:
@@ -100,7 +118,7 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
     name = str(error.error())
     parameters = error.parameters() or {}
     detail = str(parameters.get("detail", ""))
-    short = name.removeprefix(f"{INTERFACE}.")
+    short = name.removeprefix(f"{INTERFACE}.").removeprefix(f"{MEMORY}.")
     match short:
         case "NoSuchSession":
             return AgentError(
@@ -108,6 +126,23 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
             )
         case "InvalidQuestion":
             return AgentError(detail, "agent --help", MISTAKE)
+        case "NotOwner":
+            return AgentError(detail, "agent whoami", MISTAKE)
+        case "NoSuchMemory":
+            return AgentError(
+                f"nothing is remembered under '{parameters.get('id')}'", 'agent memory search "..."'
+            )
+        case "InvalidMemory":
+            return AgentError(detail, "agent memory --help", MISTAKE)
+        case "VaultConflict":
+            return AgentError(f"{parameters.get('path')}: {detail}", "agent memory check", FAILED)
+        case "PreviewExpired":
+            return AgentError(detail, "ask again what would be forgotten", FAILED)
+        case "BadImport":
+            lines = "".join(f"\n  {line}" for line in parameters.get("bad") or [])
+            return AgentError(
+                f"{detail}{lines}", "nothing was imported; --skip leaves bad records out", FAILED
+            )
         case "ModelUnavailable":
             hint = (
                 'ask again: agent -c "..."'

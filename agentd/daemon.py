@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd import __version__, log
+from agentd import __version__, identity, introduction, log
 from agentd.agent import Agent
 from agentd.database import Database
 from agentd.errors import AgentError, Busy, StoreUnavailable
+from agentd.machine_key import MachineKey
+from agentd.memory.background import Background
+from agentd.memory.memories import Memories
+from agentd.memory.transfer import Transfer
 from agentd.notify import notify, watchdog_seconds
 from agentd.server import BoundedServer
 from agentd.service import as_error, create_service
@@ -98,12 +102,15 @@ def run(configuration: Configuration) -> None:
             if interrupted:
                 log.warning(f"{interrupted} answers were cut off when agentd last ended; marked interrupted")
 
-        agent = Agent(conversations, ModelWorker(configuration.model_socket))
-        server = _listen(configuration, agent, stop_fd, ending)
+        worker = ModelWorker(configuration.model_socket)
+        agent, transfer, key = _assemble(configuration, database, conversations, worker)
+        server = _listen(configuration, agent, transfer, key, stop_fd, ending)
         wake_fd = _catch_signals(ending)
         accepting = threading.Thread(target=_accept, args=(server,), name="accept", daemon=True)
         accepting.start()
         child = _start_worker(configuration, ending)
+        # What memory needs is read while nothing waits for it.
+        agent.memory.start()
         notify(f"READY=1\nSTATUS=agentd {__version__} answers")
         where = configuration.listen or "the socket from systemd"
         log.info(f"agentd {__version__} answers on {where}, state in {configuration.state}")
@@ -113,6 +120,7 @@ def run(configuration: Configuration) -> None:
         os.eventfd_write(stop_fd, 1)
         if not agent.admission.wait_idle(STOP_TIME):
             log.warning("an answer could not be ended in time; the next start marks it interrupted")
+        agent.memory.stop(STOP_TIME)
         if child is not None:
             child.stop()
         log.info("agentd ends")
@@ -171,8 +179,35 @@ def _lock_state(configuration: Configuration, ending: ExitStack) -> None:
         lock.write(f"{os.getpid()}\n".encode())
 
 
-def _listen(configuration: Configuration, agent: Agent, stop_fd: int, ending: ExitStack) -> BoundedServer:
-    service = create_service(agent, configuration.model_name, stop_fd)
+def _assemble(
+    configuration: Configuration, database: Database, conversations: Conversations, worker: ModelWorker
+) -> tuple[Agent, Transfer, MachineKey]:
+    """The agent with its memory, which is opened later, and what takes memories out and in."""
+    state = configuration.state
+    machine = identity.machine_name(identity.manifest())
+    key = MachineKey(state)
+
+    def opened(memories: Memories) -> None:
+        introduction.begin(memories, machine)
+        transfer.resume()
+
+    memory = Background(
+        lambda: Memories(state, conversations, worker), lambda: agent.admission.busy() == 0, opened
+    )
+    agent = Agent(conversations, worker, memory)
+    transfer = Transfer(state, database, memory, key, machine)
+    return agent, transfer, key
+
+
+def _listen(
+    configuration: Configuration,
+    agent: Agent,
+    transfer: Transfer,
+    key: MachineKey,
+    stop_fd: int,
+    ending: ExitStack,
+) -> BoundedServer:
+    service = create_service(agent, transfer, key, configuration.model_name, stop_fd)
     full = as_error(Busy("too many connections are open"))
     address = ""
     if configuration.listen is not None:

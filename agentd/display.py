@@ -62,6 +62,17 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def source(found: dict[str, Any], *, scores: bool) -> None:
+    """Write what an answer rests on as a note; with `scores` how it was found, and what was not used."""
+    text = " ".join(found["text"].split())
+    said = f"{found['id']} ({found['time'][:10]}): {text if len(text) <= 100 else text[:99] + '…'}"
+    if not scores:
+        note(f"from {said}")
+        return
+    parts = f"score {found['score']:.2f}, words {found['lexical']:.2f}, meaning {found['semantic']:.2f}"
+    note(f"{'used' if found['used'] else 'not used'}  {said}  [{parts}]")
+
+
 def error(message: str, hint: str) -> None:
     """Write an error and its hint to stderr."""
     sys.stderr.write(f"agent: {message}\n".translate(_CONTROL))

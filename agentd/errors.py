@@ -1,6 +1,6 @@
 """The errors of agentd and of the `agent` command, one small family.
 
-`AgentError` is for a person: one line and one hint. `Refusal` is for a caller of io.aetheros.Agent:
+`AgentError` is for a person: one line and one hint. `Refusal` is for a caller of the interfaces:
 its class name is the error's name in the interface file, `parameters` are the error's parameters.
 Not for errors between agentd and its worker: those are in worker.py.
 """
@@ -17,9 +17,9 @@ class AgentError(Exception):
 
 
 class Refusal(Exception):
-    """The base of every error that io.aetheros.Agent declares."""
+    """The base of every error that io.aetheros.Agent and io.aetheros.Memory declare."""
 
-    def __init__(self, **parameters: str | int) -> None:
+    def __init__(self, **parameters: str | int | list[str]) -> None:
         super().__init__(f"{type(self).__name__}: {parameters.get('detail', parameters)}")
         self.parameters = parameters
 
@@ -57,3 +57,45 @@ class StoreUnavailable(Refusal):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail=detail)
+
+
+class NotOwner(Refusal):
+    """Only the owner may do this."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class NoSuchMemory(Refusal):
+    """Nothing that this person may see has this id."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+
+
+class InvalidMemory(Refusal):
+    """The text, the kind or the date cannot be stored, or the revision names nothing."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class VaultConflict(Refusal):
+    """A note was changed by somebody else meanwhile, or cannot be read as one; nothing was written."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(path=path, detail=detail)
+
+
+class PreviewExpired(Refusal):
+    """What was shown before forgetting is too old, used up, or no longer what there is."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class BadImport(Refusal):
+    """What was to be imported cannot be; nothing was stored. `bad` has a line for each record."""
+
+    def __init__(self, detail: str, bad: list[str] | None = None) -> None:
+        super().__init__(detail=detail, bad=bad or [])

@@ -32,6 +32,9 @@ def parse(arguments: list[str]) -> Configuration:
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where agentd keeps everything (required)")
     parser.add_argument("--model", metavar="NAME_OR_PATH", help="a GGUF file, or its name in --models")
+    parser.add_argument(
+        "--embedder", type=Path, metavar="FILE", help="a sentence encoder's GGUF file, to find by meaning"
+    )
     parser.add_argument("--name", help="what the model is called (default: the file's name)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where models are (default: DIR/models)")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that the model reads at most")
@@ -49,8 +52,10 @@ def parse(arguments: list[str]) -> Configuration:
         raise AgentError("agentd needs --state DIR when systemd does not start it", "agentd --help")
     state = given.state.expanduser().absolute()
     if given.model_socket is not None:
-        if given.model is not None or given.worker_command is not None:
-            raise AgentError("--model-socket excludes --model and --worker-command", "give one of them")
+        if any(one is not None for one in (given.model, given.embedder, given.worker_command)):
+            raise AgentError(
+                "--model-socket excludes --model, --embedder and --worker-command", "give one of them"
+            )
         return Configuration(state, state / "agent.sock", str(given.model_socket.absolute()), "", None)
     if given.model is None:
         raise AgentError("which model?", "agentd --state DIR --model FILE.gguf")
@@ -64,7 +69,9 @@ def parse(arguments: list[str]) -> Configuration:
     if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
         raise AgentError(f"the path {socket} is too long for a socket", "choose a shorter --state DIR")
     command = shlex.split(given.worker_command) if given.worker_command else _own_worker()
-    command += ["--socket", str(socket), "--model", str(model)]
+    command += ["--socket", str(socket), "--model", str(model), "--states", str(state / "kv")]
+    if given.embedder is not None:
+        command += ["--embedder", str(given.embedder.expanduser().absolute())]
     for name in ("name", "context", "threads"):
         if getattr(given, name) is not None:
             command += [f"--{name}", str(getattr(given, name))]

@@ -6,20 +6,26 @@ server.py's concern.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import varlink
 
-from agentd import __version__, identity
-from agentd.agent import Agent, Question, clean
+from agentd import __version__, identity, introduction
+from agentd.agent import Agent, Question
 from agentd.call import INTERFACES, Watch
-from agentd.errors import InvalidQuestion, Refusal, StoreUnavailable
+from agentd.errors import AgentError, InvalidMemory, InvalidQuestion, NotOwner, Refusal, StoreUnavailable
+from agentd.machine_key import MachineKey
+from agentd.memory import service as memory_service
+from agentd.memory.transfer import Transfer
+from agentd.people import Person, owner_uids, peer_uid, person_of
 from agentd.server import StrictService
-from agentd.session import utc_now
+from agentd.session import clean, utc_now
 
 INTERFACE = "io.aetheros.Agent"
+T = TypeVar("T")
+
 # The most rows one reply carries, and how many when the caller does not say.
 MAX_ROWS = 1000
 # And of their text in UTF-8, in bytes, but for one turn: the reply is built in memory, where JSON's escapes
@@ -31,25 +37,38 @@ STATUS_PATIENCE = 3.0
 
 def as_error(refusal: Refusal) -> varlink.VarlinkError:
     """The Varlink error of the same name."""
-    return varlink.VarlinkError(
-        {"error": f"{INTERFACE}.{type(refusal).__name__}", "parameters": refusal.parameters}
-    )
+    name = "InvalidQuestion" if isinstance(refusal, InvalidMemory) else type(refusal).__name__
+    return varlink.VarlinkError({"error": f"{INTERFACE}.{name}", "parameters": refusal.parameters})
 
 
-def create_service(agent: Agent, model_name: str, stop_fd: int) -> StrictService:
-    """The service with io.aetheros.Agent. `stop_fd` becomes readable when agentd stops."""
+def who(connection: socket.socket | None) -> Person:
+    """The person at the other end of a connection; nobody's user id is no owner."""
+    uid = peer_uid(connection) if connection is not None else os.geteuid()
+    return person_of(uid, owner_uids())
+
+
+def create_service(
+    agent: Agent, transfer: Transfer, key: MachineKey, model_name: str, stop_fd: int
+) -> StrictService:
+    """The service with io.aetheros.Agent and io.aetheros.Memory.
+
+    `stop_fd` becomes readable when agentd stops.
+    """
     service = StrictService(
         vendor="AetherOS", product="agentd", version=__version__, interface_dir=str(INTERFACES)
     )
-    service.interface(INTERFACE)(lambda: AgentMethods(agent, model_name, stop_fd))
+    service.interface(INTERFACE)(lambda: AgentMethods(agent, key, model_name, stop_fd))
+    methods = memory_service.MemoryMethods(agent.memory, transfer, who, stop_fd)
+    service.interface(memory_service.INTERFACE)(lambda: methods)
     return service
 
 
 class AgentMethods:
     """The methods of io.aetheros.Agent; see the interface file for what each does."""
 
-    def __init__(self, agent: Agent, model_name: str, stop_fd: int) -> None:
+    def __init__(self, agent: Agent, key: MachineKey, model_name: str, stop_fd: int) -> None:
         self._agent = agent
+        self._key = key
         self._model_name = model_name
         self._stop_fd = stop_fd
         self._started = utc_now()
@@ -61,16 +80,21 @@ class AgentMethods:
         attachment: str | None,
         left_out: int | None,
         max_tokens: int | None,
+        why: bool | None,
         _more: bool = False,
         _request: socket.socket | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask and stream the answer; without "more" only the last reply."""
-        question = Question(text, session, attachment or "", left_out or 0, max_tokens)
+        person = who(_request).name
+        question = Question(
+            text, session, attachment or "", left_out or 0, max_tokens, person=person, why=bool(why)
+        )
         watch = Watch(_request, self._stop_fd)
         try:
             for reply in self._agent.ask(question, watch):
                 out = asdict(reply)
                 out["notes"] = list(reply.notes) or None
+                out["sources"] = [asdict(source) for source in reply.sources or ()] or None
                 if _more:
                     yield {**out, "_continues": not reply.done}
                 elif reply.done:
@@ -78,25 +102,92 @@ class AgentMethods:
         except Refusal as refusal:
             raise as_error(refusal) from refusal
 
-    def Sessions(self, limit: int | None) -> dict[str, Any]:  # noqa: N802
-        """The sessions, newest first."""
-        try:
-            found = self._agent.conversations.sessions(_rows(limit))
-        except Refusal as refusal:
-            raise as_error(refusal) from refusal
+    def Sessions(  # noqa: N802
+        self, limit: int | None, _request: socket.socket | None = None
+    ) -> dict[str, Any]:
+        """The person's sessions, newest first."""
+        person = who(_request).name
+        found = _do(lambda: self._agent.conversations.sessions(_rows(limit), person))
         return {"sessions": [asdict(session) for session in found]}
 
+    def Rename(  # noqa: N802
+        self, session: str, title: str, _request: socket.socket | None = None
+    ) -> dict[str, Any]:
+        """Give a session another title."""
+        person = who(_request).name
+        _do(lambda: self._agent.conversations.rename(clean(session), clean(title), person))
+        return self._session(session, person)
+
+    def Fork(  # noqa: N802
+        self, session: str, turn: int | None, _request: socket.socket | None = None
+    ) -> dict[str, Any]:
+        """A new session with the same turns."""
+        person = who(_request).name
+        fork = _do(lambda: self._agent.conversations.fork(clean(session), turn, person))
+        self._agent.memory.wake()
+        return self._session(fork, person)
+
+    def _session(self, session: str, person: str) -> dict[str, Any]:
+        found = _do(lambda: self._agent.conversations.session(clean(session), person))
+        return {"session": asdict(found)}
+
+    def Delete(self, session: str, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
+        """Remove a session and everything said in it."""
+        person = who(_request).name
+        turns = _do(lambda: self._agent.memory.forgetting.delete_session(clean(session), person))
+        return {"turns": turns}
+
     def History(  # noqa: N802
-        self, session: str, limit: int | None, before: int | None
+        self,
+        session: str,
+        limit: int | None,
+        before: int | None,
+        _request: socket.socket | None = None,
     ) -> dict[str, Any]:
         """The turns of one session, oldest first."""
-        try:
-            found, older = self._agent.conversations.history(
-                clean(session), _rows(limit), before=before, size=MAX_TEXT
+        person = who(_request).name
+        found, older = _do(
+            lambda: self._agent.conversations.history(
+                clean(session), _rows(limit), before=before, size=MAX_TEXT, person=person
             )
-        except Refusal as refusal:
-            raise as_error(refusal) from refusal
+        )
         return {"turns": [asdict(turn) for turn in found], "older": older}
+
+    def Whoami(self, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
+        """Who this machine is and who is asking."""
+        person = who(_request)
+        machine = identity.machine_name(identity.manifest())
+        known = _do(lambda: introduction.read(self._agent.memory.memories, machine))
+        try:
+            key, fingerprint = self._key.public(), self._key.fingerprint()
+        except AgentError:
+            key = fingerprint = ""  # Status says what is wrong with it
+        return {
+            **asdict(known),
+            "machine": machine,
+            "key": key,
+            "fingerprint": fingerprint,
+            "person": person.name,
+            "is_owner": person.is_owner,
+        }
+
+    def Introduce(  # noqa: N802
+        self,
+        owner: str | None,
+        address: str | None,
+        name: str | None,
+        _request: socket.socket | None = None,
+    ) -> dict[str, Any]:
+        """The owner tells who they are."""
+        machine = identity.machine_name(identity.manifest())
+
+        def tell() -> dict[str, Any]:
+            if not who(_request).is_owner:
+                raise NotOwner("only the owner tells who the owner is")
+            memories = self._agent.memory.memories
+            return asdict(introduction.tell(memories, machine, owner=owner, address=address, name=name))
+
+        return _do(tell)
 
     def Status(self) -> dict[str, Any]:  # noqa: N802
         """What this machine and its agent are."""
@@ -137,6 +228,14 @@ class AgentMethods:
         except StoreUnavailable as unavailable:
             return {"healthy": False, "detail": str(unavailable.parameters["detail"])}
         return {"healthy": True, "detail": f"agentd {__version__} (pid {os.getpid()}) answers and stores"}
+
+
+def _do(work: Callable[[], T]) -> T:
+    """What `work` returns, its refusal as the Varlink error."""
+    try:
+        return work()
+    except Refusal as refusal:
+        raise as_error(refusal) from refusal
 
 
 def _rows(limit: int | None) -> int:

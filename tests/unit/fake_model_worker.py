@@ -57,6 +57,12 @@ class FakeModel:
         self.cancelled.add(request)
         return {"cancelled": True}
 
+    def Prefix(self, messages: list[dict[str, str]], name: str) -> dict[str, Any]:  # noqa: N802
+        return {"tokens": sum(tokens(message["content"]) for message in messages), "evaluated": 0}
+
+    def Forget(self, names: list[str] | None) -> dict[str, Any]:  # noqa: N802
+        return {"removed": 0}
+
     def Generate(  # noqa: N802
         self,
         messages: list[dict[str, str]],
@@ -64,6 +70,7 @@ class FakeModel:
         temperature: float | None,
         seed: int | None,
         request: str | None,
+        keep: str | None,
         _more: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "slow" takes 0.1 s
@@ -102,6 +109,7 @@ class FakeModel:
             "stop": "length" if written < len(words.split(" ")) else "end",
             "prompt_tokens": size,
             "reused_tokens": 0,
+            "loaded_tokens": 0,
             "completion_tokens": written,
             "_continues": False,
         }
@@ -113,6 +121,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--context", type=int)
     parser.add_argument("--name")
+    parser.add_argument("--states")
     parser.add_argument("--script", default="{}")
     given = parser.parse_args()
     service = varlink.Service(interface_dir=str(INTERFACES))

@@ -54,7 +54,7 @@ def test_continue_goes_on_in_the_newest_session(agentd: Agentd) -> None:
 
 def test_json_is_one_object_with_the_whole_answer(agentd: Agentd) -> None:
     answer = json.loads(agent(agentd, "ask", "hello", "--json").stdout)
-    assert set(answer) == {"session", "turn", "text", "status", "notes"}
+    assert set(answer) == {"session", "turn", "text", "status", "notes", "sources"}
     assert (answer["text"], answer["status"], answer["notes"]) == ("You said: hello ", "complete", [])
 
 
@@ -119,12 +119,10 @@ def test_a_mistyped_command_is_not_asked(agentd: Agentd) -> None:
 
 
 def test_sessions_and_history_show_what_was_said(agentd: Agentd) -> None:
-    session = json.loads(agent(agentd, "--json", "remember the milk").stdout)["session"]
+    session = json.loads(agent(agentd, "--json", "bring the milk").stdout)["session"]
     assert agent(agentd, "sessions", "--limit", "1").stdout.startswith(session)
-    assert json.loads(agent(agentd, "sessions", "--json").stdout)[0]["title"] == "remember the milk"
-    assert agent(agentd, "history").stdout == (
-        "you: remember the milk\nagent: You said: remember the milk\n\n"
-    )
+    assert json.loads(agent(agentd, "sessions", "--json").stdout)[0]["title"] == "bring the milk"
+    assert agent(agentd, "history").stdout == ("you: bring the milk\nagent: You said: bring the milk\n\n")
     turns = json.loads(agent(agentd, "history", session, "--json", "--limit", "1").stdout)
     assert [turn["role"] for turn in turns] == ["agent"]
 
@@ -227,6 +225,7 @@ def test_an_agentd_that_ends_in_the_middle_is_one_line_and_status_3(tmp_path: Pa
         assert process.stdout is not None
         process.stdout.read(1)
         agentd.process.kill()
+        agentd.process.wait(DEADLINE)
         _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3
     assert errors.startswith(b"agent: agentd closed the connection\nhint: ")

@@ -1,0 +1,173 @@
+"""Keeping the index true to the turns and to the vault, whoever changed them.
+
+What is new is told by turn ids and by the state of files; so an index that was deleted, or an agentd that
+was off while a person edited, are the same case: what differs is read again. A person's edit is a commit
+of the owner's.
+A file that cannot be read as a note is a problem to be told, and what was known of it stays findable.
+"""
+
+import re
+import threading
+from collections.abc import Iterable
+
+from agentd import log
+from agentd.errors import InvalidQuestion, StoreUnavailable
+from agentd.memory import note
+from agentd.memory.history import History
+from agentd.memory.index import Index
+from agentd.memory.items import FileItem, IndexedFile, TurnItem
+from agentd.memory.note import NoteError
+from agentd.memory.vault import FileState, Missing, Vault, VaultError, digest
+from agentd.session import Conversations, TurnRow, utc_now
+
+# A search waits for the transaction that these are written in.
+_TURNS_AT_ONCE = 2000
+_ROUNDS = 1 << 30
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?!\d)")
+
+
+def turn_item(turn: TurnRow) -> TurnItem:
+    """A turn as the index has it; who said it stands there by name, or as "you" and "agent"."""
+    speaker = turn.speaker or ("agent" if turn.role == "agent" else "you")
+    return TurnItem(turn.id, turn.row, turn.session, turn.person, speaker, turn.time, turn.text)
+
+
+def items_of(path: str, text: str) -> list[FileItem]:
+    """What the note at `path` holds for the index. Raises NoteError."""
+    parsed = note.parse(text, path=path)
+    day = _DAY.search(path)
+    person = note.person_of(path)
+    items = [FileItem.of_memory(memory) for memory in parsed.memories]
+    time = day[1] if day else ""
+    return items + [FileItem.of_passage(passage, person, time) for passage in parsed.passages]
+
+
+class Indexing:
+    """The index and what it is made of. May be used by several threads."""
+
+    def __init__(self, index: Index, vault: Vault, history: History, conversations: Conversations) -> None:
+        self._index = index
+        self._vault = vault
+        self._history = history
+        self._conversations = conversations
+        self._lock = threading.RLock()
+        # Why a file is not indexed as it is, by path.
+        self.problems: dict[str, str] = {}
+
+    def turns(self, rounds: int = _ROUNDS) -> int:
+        """Index what was said since the last call; how many turns. `rounds` bounds it, at 2,000 each."""
+        total = 0
+        with self._lock:
+            for _ in range(rounds):
+                after = int(self._index.mark("turns") or 0)
+                found = self._conversations.turns_after(after, _TURNS_AT_ONCE)
+                if not found:
+                    break
+                self._index.add_turns(map(turn_item, found), up_to=found[-1].row)
+                total += len(found)
+        return total
+
+    def files(self) -> int:
+        """Look at every note, and index what was changed by others; how many files. They become a commit.
+
+        Raises StoreUnavailable.
+        """
+        with self._lock:
+            scan = self._vault.scan()
+            known = self._index.files()
+            unknown = [problem.path for problem in scan.problems]
+            self.problems = {problem.path: problem.why for problem in scan.problems}
+            changes: dict[str, bytes | None] = {}
+            for state in scan.files:
+                if _same(state, known.get(state.path)) and state.path not in self.problems:
+                    continue
+                if (text := self._take(state, known.get(state.path))) is not None:
+                    changes[state.path] = text.encode()
+            there = {state.path for state in scan.files}
+            for path in known.keys() - there:
+                # What lies below a folder that cannot be read is unknown, not gone.
+                if not any(path == place or path.startswith(f"{place}/") for place in unknown):
+                    self._index.remove_file(path)
+                    changes[path] = None
+            if changes:
+                self._commit(changes, "Edited by hand", "owner")
+            return len(changes)
+
+    def written(self, texts: dict[str, str | None], states: dict[str, FileState], message: str) -> None:
+        """Index notes as agentd has just written them (None: removed), and commit them as its own."""
+        with self._lock:
+            for path, text in texts.items():
+                if text is None:
+                    self._index.remove_file(path)
+                    continue
+                self.problems.pop(path, None)
+                try:
+                    self._index.replace_file(states[path], digest(text), items_of(path, text))
+                except NoteError as error:
+                    self.problems[path] = error.message
+            changes = {path: None if text is None else text.encode() for path, text in texts.items()}
+            self._commit(changes, message, "agent")
+
+    def removed_turns(self, rows: Iterable[int]) -> None:
+        """Take turns out of the index."""
+        with self._lock:
+            self._index.remove_turns(rows)
+
+    def check(self) -> list[str]:
+        """Whether the index is what turns and vault say, one line for each thing that is not so."""
+        with self._lock:
+            mark = int(self._index.mark("turns") or 0)
+            problems = self._index.check(turn_item(turn) for turn in self._all_turns(mark))
+            known = self._index.files()
+            for state in self._vault.scan().files:
+                if not _same(state, known.pop(state.path, None)) and state.path not in self.problems:
+                    problems.append(f"{state.path} is not indexed as it is")
+            problems += [f"{path} is indexed and gone" for path in known if path not in self.problems]
+        return problems
+
+    def rebuild(self) -> None:
+        """Make the index anew from turns and vault."""
+        with self._lock:
+            self._index.clear()
+            self.turns()
+            self.files()
+
+    def _all_turns(self, upto: int) -> Iterable[TurnRow]:
+        after = 0
+        while found := self._conversations.turns_after(after, _TURNS_AT_ONCE):
+            yield from (turn for turn in found if turn.row <= upto)
+            after = found[-1].row
+
+    def _take(self, state: FileState, known: IndexedFile | None) -> str | None:
+        """Index a file that differs from what was known of it; its text if that is new."""
+        try:
+            text = self._vault.read(state.path)
+            if known is not None and known.digest == digest(text):
+                # Touched, or saved without a change: only its state is new.
+                self._index.replace_file(state, known.digest, items_of(state.path, text))
+                return None
+            self._index.replace_file(state, digest(text), items_of(state.path, text))
+        except Missing:
+            return None  # gone since it was listed
+        except (VaultError, NoteError) as error:
+            why = error.why if isinstance(error, VaultError) else error.message
+            if self.problems.get(state.path) != why:
+                log.warning("a note of the vault cannot be read; see: agent memory check")
+            self.problems[state.path] = why
+            return None
+        return text
+
+    def _commit(self, changes: dict[str, bytes | None], message: str, author: str) -> None:
+        try:
+            self._history.commit(changes, message, "agent" if author == "agent" else "owner", utc_now())
+        except (StoreUnavailable, InvalidQuestion, ValueError) as error:
+            # The vault itself is written: history is what can be done without.
+            log.error(f"the change could not be recorded in the history: {type(error).__name__}")
+
+
+def _same(state: FileState, known: IndexedFile | None) -> bool:
+    return known is not None and (state.size, state.mtime_ns, state.inode) == (
+        known.size,
+        known.mtime_ns,
+        known.inode,
+    )

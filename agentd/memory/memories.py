@@ -1,0 +1,386 @@
+"""What the agent remembers for a person: adding, correcting, finding, showing.
+
+A memory is a line in a note of the vault (shelf.py); what was said is a turn of a session. Both are found
+through the index, which follows them (indexing.py). Forgetting is forgetting.py's concern, files that come
+and go transfer.py's. Every method may raise StoreUnavailable.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentd.call import Watch
+from agentd.errors import InvalidMemory, NoSuchMemory
+from agentd.memory import distil, note, recall
+from agentd.memory.history import Change, History
+from agentd.memory.index import Index
+from agentd.memory.indexing import Indexing, turn_item
+from agentd.memory.items import Item, Scope
+from agentd.memory.memory import KINDS, OWNER, Memory
+from agentd.memory.note import NoteError
+from agentd.memory.recall import Recalled
+from agentd.memory.shelf import Shelf, item_path, path_of
+from agentd.memory.vault import Missing, Vault, VaultError
+from agentd.session import Conversations, TurnRow, utc_now
+from agentd.worker import ModelWorker, WorkerError
+
+LONGEST = 4000
+# Things said before and after a turn that Show gives.
+_AROUND = 2
+_ALL = 1 << 30
+_SHORTEST_REVISION = 4
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
+_TURN_SOURCE = re.compile(r"turn:t?(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was found; `semantic` is whether meanings could be compared, `confident` whether an answer is
+    likely to be among the hits."""
+
+    recalled: Recalled
+    semantic: bool
+    confident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One item of the index, the memory if it is one, and the turns around it or that it came from."""
+
+    item: Item
+    memory: Memory | None
+    around: tuple[TurnRow, ...]
+
+
+class Memories:
+    """The memories of all people of this machine; each method is for one of them."""
+
+    def __init__(self, state: Path, conversations: Conversations, worker: ModelWorker) -> None:
+        """`state` is agentd's folder; the vault in it is made if there is none."""
+        self.state = state
+        self.conversations = conversations
+        self.vault = Vault(state / "vault")
+        self.history = History(state / "vault")
+        self.index = Index(state / "index.db")
+        self.indexing = Indexing(self.index, self.vault, self.history, conversations)
+        self.shelf = Shelf(self.vault, self.indexing)
+        self.worker = worker
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.index.close()
+
+    def remove_states(self) -> int:
+        """Remove the files of the model's saved states, for a worker that does not answer; how many."""
+        removed = 0
+        for file in (self.state / "kv").glob("*"):
+            file.unlink(missing_ok=True)
+            removed += 1
+        return removed
+
+    # ---- changing
+
+    def add(
+        self,
+        text: str,
+        person: str,
+        *,
+        kind: str | None = None,
+        expires: str = "",
+        shared: bool = False,
+        source: str = "person",
+        trust: str = "owner",
+    ) -> tuple[Memory, list[Memory]]:
+        """Remember a text; what it makes untrue is archived, and returned as the second.
+
+        The same text again is only seen again. Raises InvalidMemory, VaultConflict.
+        """
+        text = _checked(text)
+        if kind is not None and kind not in KINDS:
+            raise InvalidMemory(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")
+        if expires and not _DATE.fullmatch(expires):
+            raise InvalidMemory(f"'{expires}' is no date; write 2027-01-31 or 2027-01-31T18:00:00Z")
+        now = utc_now()
+        slot = distil.slot(text)
+        mine = self.shelf.of(person)
+        for known in mine:
+            if _same_text(known.text, text) and not known.superseded_by:
+                seen = dataclasses.replace(known, seen=now, shared=known.shared or shared)
+                seen = dataclasses.replace(seen, expires=expires or known.expires, kind=kind or known.kind)
+                self.shelf.replace(path_of(person), seen, f"Seen again: {seen.id}")
+                return seen, []
+        memory = Memory(
+            id=self.shelf.new_id(max((known.id for known in mine), default="")),
+            text=text,
+            kind=kind or distil.kind(text),
+            created=now,
+            seen=now,
+            source=source,
+            trust=trust,
+            person=person,
+            shared=shared,
+            expires=expires,
+            slot=slot,
+        )
+        old = [known for known in mine if slot and known.slot == slot and not known.superseded_by]
+        if old:
+            memory = dataclasses.replace(memory, supersedes=old[-1].id)
+        place = path_of(person)
+        archived = self.shelf.put(memory, [(place, one) for one in old], f"Remember {memory.id}")
+        return memory, archived
+
+    def correct(self, id: str, text: str, person: str) -> tuple[Memory, list[Memory]]:
+        """Put a memory with another text in the place of one, which goes to the archive.
+
+        Raises NoSuchMemory, InvalidMemory, VaultConflict.
+        """
+        item = self.item(id, person)
+        old = self._own_memory(item, person)
+        now = utc_now()
+        memory = dataclasses.replace(
+            old,
+            id=self.shelf.new_id(old.id),
+            text=_checked(text),
+            created=now,
+            seen=now,
+            source="person",
+            trust="owner" if person == OWNER else old.trust,
+            slot=distil.slot(text) or old.slot,
+            supersedes=old.id,
+        )
+        archived = self.shelf.put(memory, [(item_path(item), old)], f"Correct {old.id}")
+        return memory, archived
+
+    def share(self, id: str, shared: bool, person: str) -> Memory:
+        """Share a memory with everybody on this machine, or no longer."""
+        item = self.item(id, person)
+        memory = dataclasses.replace(self._own_memory(item, person), shared=shared)
+        self.shelf.replace(item_path(item), memory, f"{'Share' if shared else 'Do not share'} {id}")
+        return memory
+
+    # ---- finding
+
+    def search(
+        self,
+        question: str,
+        person: str,
+        k: int,
+        *,
+        watch: Watch,
+        archived: bool = False,
+        without: tuple[str, int] | None = None,
+    ) -> Search:
+        """The `k` best of everything that `person` may see, said a moment ago or years."""
+        self.indexing.turns()
+        query = recall.understand(self.index, question)
+        embedding = self._embedding(query.text, watch)
+        scope = Scope(person, utc_now(), archived=archived, without=without)
+        found = recall.recall(self.index, query, embedding, scope, k)
+        least = recall.THRESHOLD_OF_WORDS if embedding is None else recall.THRESHOLD
+        return Search(found, embedding is not None, bool(found.hits) and found.confidence >= least)
+
+    def _embedding(self, text: str, watch: Watch) -> Sequence[float] | None:
+        if not text.strip():
+            return None
+        try:
+            return self.worker.embed([text], watch)[0]
+        except WorkerError:
+            return None
+
+    def listed(self, person: str, *, kind: str | None, archived: bool) -> list[tuple[Item, Memory]]:
+        """The person's memories and those that are shared, newest first."""
+        scope = Scope(person, utc_now(), types=("memory",), archived=archived)
+        found = []
+        for item in self.index.all_items(scope):
+            if kind is None or item.kind == kind:
+                try:
+                    found.append((item, self.shelf.get(item)))
+                except NoSuchMemory:
+                    continue  # the note has just changed; it is being indexed
+        return found
+
+    def item(self, id: str, person: str) -> Item:
+        """What the index has under an id, as far as `person` may see it. Raises NoSuchMemory."""
+        self.indexing.turns()
+        found = self.index.item(id, Scope(person, utc_now(), archived=True))
+        if found is None:
+            raise NoSuchMemory(id)
+        return found
+
+    def show(self, id: str, person: str) -> Shown:
+        """An item and what is around it. Raises NoSuchMemory, VaultConflict."""
+        item = self.item(id, person)
+        if item.type == "turn":
+            return Shown(item, None, self._around(item.position, item.session))
+        if item.type == "passage":
+            return Shown(item, None, ())
+        memory = self.shelf.get(item)
+        turn = self.turn_of(memory)
+        around = self._around(turn.row, turn.session) if turn is not None and turn.person == person else ()
+        return Shown(item, memory, around)
+
+    def turn_of(self, memory: Memory) -> TurnRow | None:
+        """The turn that a memory came from, if it came from one that is still there."""
+        named = _TURN_SOURCE.match(memory.source)
+        return self.conversations.turn(int(named[1])) if named else None
+
+    def changes(self, id: str | None, limit: int) -> list[Change]:
+        """The commits of the vault, newest first, or those that touched a memory."""
+        return self.history.log(contains=id, limit=limit)
+
+    def restore(self, revision: str, id: str | None) -> list[str]:
+        """Bring back a memory, or all that a commit changed, as it was before it; the notes that changed.
+
+        Raises InvalidMemory, InvalidQuestion for a revision that is none, VaultConflict.
+        """
+        known = self.history.log(limit=_ALL)
+        index = next((n for n, one in enumerate(known) if one.revision.startswith(revision)), None)
+        if index is None or len(revision) < _SHORTEST_REVISION:
+            raise InvalidMemory(f"there is no change '{revision}'")
+        change = known[index]
+        before = known[index + 1].revision if index + 1 < len(known) else None
+        texts: dict[str, str | None] = {}
+        for path in change.paths:
+            data = self.history.file_at(before, path) if before else None
+            old = None if data is None else data.decode("utf-8", "replace")
+            if id is None:
+                texts[path] = old
+            elif (text := self._with_memory(path, old, id)) is not None:
+                texts[path] = text
+        if not texts:
+            raise InvalidMemory(f"{id} was not in what the change {revision} changed")
+        self.shelf.rewrite(texts, f"Restore {id or 'what was'} before {change.revision[:12]}")
+        return sorted(texts)
+
+    def _with_memory(self, path: str, old: str | None, id: str) -> str | None:
+        """The note at `path` with the memory `id` as the text `old` has it; None if it is not in it."""
+        try:
+            found = [one for one in note.parse(old or "", path=path).memories if one.id == id]
+            text = self._text(path)
+            if not found:
+                return None
+            there = any(one.id == id for one in note.parse(text, path=path).memories)
+            return note.replace(text, found[0]) if there else note.add(text, found[0])
+        except NoteError as error:
+            raise InvalidMemory(error.message) from error
+
+    def _text(self, path: str) -> str:
+        try:
+            return self.vault.read(path)
+        except Missing:
+            return ""
+
+    # ---- the whole
+
+    def stats(self, person: str) -> dict[str, Any]:
+        """How much there is; the fields are those of io.aetheros.Memory.Stats."""
+        self.indexing.turns()
+        counts = self.index.counts()
+        sessions, turns = self.conversations.counts()
+        mine = self.index.all_items(Scope(person, utc_now(), types=("memory",), archived=True))
+        active = self.index.all_items(Scope(person, utc_now(), types=("memory",)))
+        size = sum(file.stat().st_size for file in self.state.rglob("*") if file.is_file())
+        return {
+            "memories": len(active),
+            "archived": len(mine) - len(active),
+            "passages": counts.passages,
+            "turns": turns,
+            "sessions": sessions,
+            "files": counts.files,
+            "indexed": counts.turns + counts.memories + counts.passages,
+            "pending": counts.pending,
+            "bytes": size,
+            "embedder": self.worker.status().embedder or "none",
+            "problems": self.problems(),
+        }
+
+    def problems(self) -> list[str]:
+        """What a person should look at: notes that cannot be read, a history that cannot be used."""
+        shown = [f"{path!r}: {why}" for path, why in sorted(self.indexing.problems.items())]
+        history = self.history.problem()
+        return shown + ([history] if history else [])
+
+    def check(self, *, repair: bool) -> tuple[list[str], list[str]]:
+        """What is wrong and what was put right, a line each. Nobody's text is changed."""
+        # Between a note and its row in the index there is a moment.
+        with self.shelf.lock:
+            return self._check(repair)
+
+    def _check(self, repair: bool) -> tuple[list[str], list[str]]:
+        self.indexing.turns()
+        self.indexing.files()
+        repaired: list[str] = []
+        found = self.indexing.check()
+        if found and repair:
+            self.indexing.rebuild()
+            repaired, found = [f"the index was made anew: {line}" for line in found], self.indexing.check()
+        history = self.history.check()
+        twice = self._twice()
+        if twice and repair:
+            for id, path in twice.items():
+                self.shelf.rewrite({path: note.remove(self._text(path), id)}, f"Repair {id}")
+                repaired.append(f"{id} was in two notes; it is no longer in {path}")
+            twice = {}
+        doubled = [f"{id} is in two notes, one of them {path}" for id, path in twice.items()]
+        return found + history + doubled + self.problems(), repaired
+
+    def _twice(self) -> dict[str, str]:
+        """Memories that a power cut left in the archive and outside of it, and the note that is wrong."""
+        places: dict[str, list[tuple[str, bool]]] = {}
+        for state in self.vault.scan().files:
+            try:
+                for memory in note.parse(self._text(state.path), path=state.path).memories:
+                    places.setdefault(memory.id, []).append((state.path, bool(memory.superseded_by)))
+            except (NoteError, VaultError):
+                continue  # told by problems()
+        successors = {id for id, found in places.items() if any(not archived for _, archived in found)}
+        wrong: dict[str, str] = {}
+        for id, found in places.items():
+            archived = [path for path, is_archived in found if is_archived]
+            others = [path for path, is_archived in found if not is_archived]
+            if archived and others:
+                replaced = any(
+                    one.id == id and one.superseded_by in successors
+                    for one in note.parse(self._text(archived[0]), path=archived[0]).memories
+                )
+                wrong[id] = others[0] if replaced else archived[0]
+        return wrong
+
+    def _around(self, row: int, session: str) -> tuple[TurnRow, ...]:
+        near = self.conversations.turns_near(row, session, _AROUND)
+        return tuple(turn for turn in near if turn.text)
+
+    def _own_memory(self, item: Item, person: str) -> Memory:
+        """The memory that an item is. Raises InvalidMemory for one that is not theirs, or is none."""
+        if item.type != "memory":
+            what = "something said" if item.type == "turn" else "a passage of a note"
+            raise InvalidMemory(f"{item.id} is {what}, not a memory")
+        if item.person != person:
+            raise InvalidMemory(f"{item.id} is {item.person}'s")
+        return self.shelf.get(item)
+
+
+def speaker_of(turn: TurnRow) -> str:
+    """Who said a turn, as the index has it."""
+    return turn_item(turn).speaker
+
+
+def _checked(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise InvalidMemory("the text is empty")
+    if len(text) > LONGEST:
+        raise InvalidMemory(
+            f"the text has {len(text)} characters; the limit is {LONGEST}: keep it as a note"
+        )
+    return text
+
+
+def _same_text(one: str, other: str) -> bool:
+    def plain(text: str) -> str:
+        return " ".join(text.casefold().split()).rstrip(".!")
+
+    return plain(one) == plain(other)

@@ -1,0 +1,363 @@
+"""Export and import: everything that a person is remembered by, out of this machine and into it.
+
+An import is checked as a whole before anything is written. What is then written is the same however often it
+is done, and the file is kept until it is: after a power cut it is done again at the next start.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from agentd import __version__, turns_archive
+from agentd.database import Database
+from agentd.errors import AgentError, BadImport, Busy, InvalidMemory, StoreUnavailable
+from agentd.machine_key import MachineKey
+from agentd.memory import archive, conversation_exports, note
+from agentd.memory.background import Background
+from agentd.memory.conversation_exports import Read
+from agentd.memory.memories import Memories
+from agentd.memory.memory import OWNER
+from agentd.memory.note import NoteError
+from agentd.memory.vault import MAX_BYTES, BadPath, Missing, VaultError
+from agentd.session import utc_now
+from agentd.turns_import import import_sessions
+
+LARGEST = 1 << 30
+# Uploads that are begun and not finished, and seconds after which one is given up.
+MOST_UPLOADS = 4
+UPLOAD_TIME = 3600.0
+READERS: dict[str, Callable[[bytes], Read]] = {
+    "jsonl": conversation_exports.read_jsonl,
+    "chatgpt": conversation_exports.read_chatgpt,
+    "claude": conversation_exports.read_claude,
+}
+FORMATS = (*READERS, "markdown", "archive")
+# Notes that a new machine writes itself: an archive's take their place if nobody has changed them.
+_OWN = ("IDENTITY.md", "OWNER.md")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is new, what was `known` already, and a line for each record that was left out."""
+
+    sessions: int = 0
+    turns: int = 0
+    memories: int = 0
+    files: int = 0
+    known: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Upload:
+    person: str
+    path: Path
+    touched: float
+
+
+class Transfer:
+    """Exports, and imports under way."""
+
+    def __init__(
+        self, state: Path, database: Database, memory: Background, key: MachineKey, machine: str
+    ) -> None:
+        self._folder = state / "imports"
+        self._database = database
+        self._memory = memory
+        self._key = key
+        self._machine = machine
+        self._uploads: dict[str, _Upload] = {}
+        self._lock = threading.Lock()
+        # One at a time: they are large, and they write the same notes.
+        self._importing = threading.Lock()
+
+    # ---- out
+
+    def export(self, person: str) -> BinaryIO:
+        """An archive as an open file without a name. Raises StoreUnavailable."""
+        memories = self._memory.memories
+        memories.indexing.files()
+        try:
+            file = self._nameless()
+            with self._nameless() as turns:
+                for line in turns_archive.dump(self._database, person):
+                    turns.write(line)
+                about = {
+                    "agentd": __version__,
+                    "machine": self._machine,
+                    "person": person,
+                    "created": utc_now(),
+                }
+                archive.write(file, _notes(memories, person), turns, about, self._key)
+        except OSError as error:
+            raise StoreUnavailable(f"the archive cannot be written: {error.strerror}") from error
+        except AgentError as error:
+            raise StoreUnavailable(error.message) from error
+        file.seek(0)
+        return file
+
+    def _nameless(self) -> BinaryIO:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return tempfile.TemporaryFile(dir=self._folder)
+
+    # ---- in
+
+    def take(self, person: str, upload: str | None, piece: bytes) -> str:
+        """Keep a piece of a file; the name of the upload. Raises InvalidMemory, Busy, StoreUnavailable."""
+        with self._lock:
+            self._give_up_old()
+            if upload is None:
+                if len(self._uploads) >= MOST_UPLOADS:
+                    raise Busy("too many imports are under way")
+                upload = secrets.token_hex(8)
+                self._uploads[upload] = _Upload(person, self._folder / f"{upload}.part", time.monotonic())
+            begun = self._uploads.get(upload)
+            if begun is None or begun.person != person:
+                raise InvalidMemory("there is no such upload; it may have taken longer than an hour")
+            begun.touched = time.monotonic()
+            try:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                with begun.path.open("ab") as file:
+                    file.write(piece)
+                    size = file.tell()
+            except OSError as error:
+                self._give_up(upload)
+                raise StoreUnavailable(f"the upload cannot be kept: {error.strerror}") from error
+            if size > LARGEST:
+                self._give_up(upload)
+                raise InvalidMemory(f"the file is larger than {LARGEST >> 20} MiB")
+        return upload
+
+    def finish(self, person: str, upload: str, format: str, source: str, *, skip: bool) -> Counts:
+        """Import what was taken. Raises BadImport, InvalidMemory, VaultConflict, StoreUnavailable."""
+        with self._lock:
+            begun = self._uploads.pop(upload, None)
+        if begun is None or begun.person != person:
+            raise InvalidMemory("there is no such upload")
+        try:
+            if format not in FORMATS:
+                raise InvalidMemory(f"there is no format '{format}'; there are {', '.join(FORMATS)}")
+            if source and (
+                not source.isprintable() or len(source) > 80 or "/" in source or source[0] == "."
+            ):
+                raise InvalidMemory("a source is a short name without slashes")
+            order = {"person": person, "format": format, "source": source or format, "skip": skip}
+            with self._importing:
+                return self._do(begun.path, order)
+        finally:
+            begun.path.unlink(missing_ok=True)
+            begun.path.with_suffix(".json").unlink(missing_ok=True)
+
+    def resume(self) -> None:
+        """At the start: do again what a power cut ended, and remove what was only begun."""
+        if not self._folder.is_dir():
+            return
+        for order in sorted(self._folder.glob("*.json")):
+            path = order.with_suffix(".part")
+            with suppress(BadImport, ValueError, OSError):
+                self._do(path, json.loads(order.read_bytes()))
+            order.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        with self._lock:
+            # Somebody may have begun already.
+            for left in self._folder.iterdir():
+                if left.stem not in self._uploads:
+                    left.unlink(missing_ok=True)
+
+    def _do(self, path: Path, order: dict[str, Any]) -> Counts:
+        """Check all, then note that it will be done, then do it."""
+
+        def begin() -> None:
+            data = json.dumps(order).encode()
+            for file, content in ((path, None), (path.with_suffix(".json"), data)):
+                descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    if content is not None:
+                        os.write(descriptor, content)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+        person, source, skip = order["person"], order["source"], bool(order["skip"])
+        match order["format"]:
+            case "archive":
+                with path.open("rb") as file:
+                    return self._archive(file, person, begin)
+            case "markdown":
+                with path.open("rb") as file:
+                    return self._markdown(file, person, source, skip, begin)
+            case format:
+                return self._conversations(path.read_bytes(), format, person, source, skip)
+
+    def _conversations(self, data: bytes, format: str, person: str, source: str, skip: bool) -> Counts:
+        try:
+            read = READERS[format](data)
+        except ValueError as error:
+            raise BadImport(str(error)) from error
+        if read.bad and not skip:
+            raise BadImport(f"{len(read.bad)} records cannot be used", read.bad[:100])
+        # One transaction: nothing needs to be done again.
+        done = import_sessions(
+            self._database, person, f"import:{source}", read.sessions, skip_conflicts=skip
+        )
+        if done.conflicts and not skip:
+            raise BadImport(f"{len(done.conflicts)} records differ from what is there", done.conflicts[:100])
+        self._memory.memories.indexing.turns()
+        return Counts(done.sessions, done.turns, known=done.known, bad=read.bad + done.conflicts)
+
+    def _markdown(
+        self, file: BinaryIO, person: str, source: str, skip: bool, begin: Callable[[], None]
+    ) -> Counts:
+        """A folder of notes, which goes to notes/SOURCE/ as it is."""
+        counts = Counts()
+        memories = self._memory.memories
+        root = "notes/" if person == OWNER else f"people/{person}/notes/"
+        texts: dict[str, str | None] = {}
+        members = archive.members_of(file)
+        if not members:
+            raise BadImport("there is no note in it")
+        for name, data in members.items():
+            path = f"{root}{source}/{name.removeprefix('./')}"
+            try:
+                text = _note_text(path, data)
+                there = _there(memories, path)
+            except (VaultError, NoteError, UnicodeDecodeError, ValueError) as error:
+                counts.bad.append(f"{name}: {_why(error)}")
+                continue
+            if there is None:
+                texts[path] = text
+                counts.files += 1
+            elif there == text:
+                counts.known += 1
+            else:
+                counts.bad.append(f"{name}: it is there already, with another text")
+        if counts.bad and not skip:
+            raise BadImport(f"{len(counts.bad)} notes cannot be taken", counts.bad[:100])
+        if texts:
+            begin()
+            memories.shelf.rewrite(texts, f"Import {len(texts)} notes")
+        return counts
+
+    def _archive(self, file: BinaryIO, person: str, begin: Callable[[], None]) -> Counts:
+        memories = self._memory.memories
+        found = archive.read(file)
+        if str(found.manifest.get("person", OWNER)) != person and person != OWNER:
+            raise BadImport("the archive is of another person")
+        plans: dict[str, str | None] = {}
+        bad: list[str] = []
+        counts = Counts()
+        for path, data in found.notes.items():
+            try:
+                text = data.decode()
+                there = _there(memories, path)
+                merged = text if there is None else self._merged(memories, path, there, text)
+            except (VaultError, NoteError, UnicodeDecodeError) as error:
+                bad.append(f"{path}: {_why(error)}")
+                continue
+            if merged == there:
+                counts.known += 1
+            else:
+                plans[path] = merged
+                counts.files += 1
+                counts.memories += _memories_in(merged, path) - _memories_in(there or "", path)
+        if bad:
+            raise BadImport(f"{len(bad)} notes cannot be taken", sorted(bad)[:100])
+        begin()
+        done = turns_archive.restore(self._database, person, io.BytesIO(found.turns))
+        if done.moved:
+            plans = {path: text and _moved(text, path, done.moved) for path, text in plans.items()}
+        if plans:
+            memories.shelf.rewrite(plans, f"Import {len(plans)} notes of an archive")
+        memories.indexing.turns()
+        counts.sessions, counts.turns, counts.known = done.sessions, done.turns, counts.known + done.known
+        return counts
+
+    def _merged(self, memories: Memories, path: str, there: str, text: str) -> str:
+        """A note with what the archive's has more. Raises NoteError if both were written by a person."""
+        if there == text:
+            return there
+        if path in _OWN and len(memories.history.log(path, limit=2)) <= 1:
+            return text
+        ours, theirs = note.parse(there, path=path), note.parse(text, path=path)
+        known = {memory.id for memory in ours.memories}
+        if theirs.passages and {one.text for one in theirs.passages} - {one.text for one in ours.passages}:
+            raise NoteError("it is there already, with another text")
+        for memory in theirs.memories:
+            if memory.id not in known:
+                there = note.add(there, memory)
+        return there
+
+    # ---- uploads
+
+    def _give_up_old(self) -> None:
+        now = time.monotonic()
+        for name in [name for name, one in self._uploads.items() if now - one.touched > UPLOAD_TIME]:
+            self._give_up(name)
+
+    def _give_up(self, name: str) -> None:
+        self._uploads.pop(name).path.unlink(missing_ok=True)
+
+
+def _notes(memories: Memories, person: str) -> Iterator[tuple[str, bytes]]:
+    """A person's notes by path; one that cannot be read is an error: no archive lacks it in silence."""
+    own = f"people/{person}/"
+    for state in memories.vault.scan().files:
+        mine = state.path.startswith(own) if person != OWNER else not state.path.startswith("people/")
+        if mine:
+            try:
+                yield state.path, memories.vault.read(state.path).encode()
+            except Missing:
+                continue
+            except VaultError as error:
+                raise StoreUnavailable(f"the note {error.message}; repair or move it first") from error
+
+
+def _there(memories: Memories, path: str) -> str | None:
+    try:
+        return memories.vault.read(path)
+    except Missing:
+        return None
+
+
+def _note_text(path: str, data: bytes) -> str:
+    if not path.endswith(".md"):
+        raise BadPath(path, "it is no Markdown file")
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+    text = data.decode()
+    note.parse(text, path=path)
+    return text
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, VaultError):
+        return error.why
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _memories_in(text: str, path: str) -> int:
+    return len(note.parse(text, path=path).memories)
+
+
+def _moved(text: str, path: str, moved: dict[int, int]) -> str:
+    """A note whose memories point to the turns' new rows."""
+    for memory in note.parse(text, path=path).memories:
+        kind, _, row = memory.source.partition(":")
+        if kind == "turn" and row.isdigit() and int(row) in moved:
+            text = note.replace(text, dataclasses.replace(memory, source=f"turn:{moved[int(row)]}"))
+    return text
