@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from ruamel.yaml import YAML
 
-from builder import apt, bootloader, esp, network
+from builder import apt, bootloader, esp, network, prefix_state
 from builder.cache import cache_dir, digest, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.firmware import Firmware
@@ -162,6 +162,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         REPOSITORY / "hardware",
         (REPOSITORY / "builder/image.py"),
         (REPOSITORY / "builder/esp.py"),
+        (REPOSITORY / "builder/prefix_state.py"),
         given.kernel or "",
         [given.stock, list(given.stock_command_line), given.packages],
         given.firmware.folder.name if given.firmware else "",
@@ -250,6 +251,7 @@ def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     for name, file in given.weights.items():
         (models / name).hardlink_to(file)
     (tree / "usr/lib/aetheros/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    prefix_state.lay(toolchain, tree)
 
 
 def _lay_tree(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Mapping[str, Any]) -> None:

@@ -236,6 +236,12 @@ class Engine:
         with self._changed:
             return self._status
 
+    def wait_loaded(self, seconds: float) -> bool:
+        """Whether the model is ready, once that is known or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._status.state != "loading", seconds)
+            return self._loaded is not None
+
     def busy(self) -> bool:
         """Whether a request is under way or waits."""
         return self._current is not None or bool(self._queue)

@@ -17,7 +17,7 @@ from agentd.memory.index import Index
 from agentd.memory.items import Counts, FileItem, Scope, TurnItem
 from agentd.memory.memory import Memory, Passage
 from agentd.memory.query import parse
-from agentd.memory.vectors import DIMENSIONS, probe
+from agentd.memory.vectors import DIMENSIONS, Shelves, probe
 
 SCOPE = Scope("owner", "2026-11-25T00:00:00Z")
 
@@ -232,6 +232,7 @@ def test_only_what_counts_now_is_found_unless_the_archive_is_asked_for(index: In
     assert sorted(found(index, "tea")) == ["m3", "p1"]
     assert sorted(found(index, "tea", replace(SCOPE, archived=True))) == ["m1", "m2", "m3", "p1"]
     assert found(index, "tea", replace(SCOPE, types=["passage"])) == ["p1"]
+    assert not FileItem.of_memory(Memory("m1", "tea", superseded_by="m2")).active
 
 
 def test_what_is_in_the_context_already_is_left_out(index: Index) -> None:
@@ -298,18 +299,43 @@ def test_a_vector_that_comes_too_late_is_not_kept(index: Index) -> None:
     assert index.check() == []
 
 
+def test_a_vector_is_taken_once(index: Index) -> None:
+    index.add_turns([turn(1, "text")])
+    [(row, _)] = index.pending_vectors(1)
+    assert index.put_vectors([(row, vector(1))]) == 1
+    assert index.put_vectors([(row, vector(2))]) == 0
+
+
+def test_sign_codes_of_a_transaction_that_failed_are_not_kept(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add_turns([turn(1, "one")])
+    assert index.nearest(0, "owner", 10) == []
+    kept = Shelves.put
+
+    def put(shelves: Shelves, codes: Iterable[tuple[int, str, int, bytes]]) -> None:
+        kept(shelves, codes)
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelves, "put", put)
+        with pytest.raises(OSError, match="full"):
+            embed_all(index)
+    assert index.nearest(0, "owner", 10) == []
+    assert index.counts().pending == 1
+
+
 def test_sign_codes_in_memory_follow_the_file(index: Index, tmp_path: Path) -> None:
     index.add_turns([turn(1, "one"), turn(2, "two")])
     assert nearest(index, 1) == []
     embed_all(index)
     assert nearest(index, 1) == ["t1", "t2"]
     index.remove_turns([1])
-    with pytest.raises(UnicodeEncodeError):
-        index.add_turns([turn(2, "\udcff")])
     index.add_turns([turn(3, "three")])
     embed_all(index)
     again = Index(tmp_path / "index.db")
     assert nearest(index, 1) == nearest(again, 1) == ["t2", "t3"]
+    assert sorted(index.nearest(0, "owner", 10)) == sorted(again.nearest(0, "owner", 10))
     again.close()
 
 
@@ -317,6 +343,7 @@ def test_another_encoder_drops_the_vectors_of_the_last(index: Index) -> None:
     assert index.use_encoder("one")
     index.add_turns([turn(1, "text"), turn(2, " ")])
     embed_all(index)
+    assert nearest(index, 1) == ["t1"]
     assert not index.use_encoder("one")
     assert index.use_encoder("two")
     assert nearest(index, 1) == []
@@ -335,9 +362,12 @@ def test_what_was_removed_is_in_no_file_after_a_vacuum(index: Index, tmp_path: P
     index.replace_file(State("a.md"), "", [FileItem("m1", "memory", "also qwertzuiopfoo")])
     assert on_disk(tmp_path, "xyzzyplughfrotz")
     assert on_disk(tmp_path, "qwertzuiopfoo")
-    index.remove_turns([1000])
-    index.remove_file("a.md")
     index.vacuum()
+    index.remove_turns([1000, *range(1, 600)])
+    index.remove_file("a.md")
+    size = (tmp_path / "index.db").stat().st_size
+    index.vacuum()
+    assert (tmp_path / "index.db").stat().st_size < size
     assert on_disk(tmp_path, "xyzzyplughfrotz") == []
     assert on_disk(tmp_path, "qwertzuiopfoo") == []
     assert index.check() == []

@@ -1,5 +1,7 @@
 """Recall: words and meaning weighed together, for whom, and when nothing was found."""
 
+import math
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -77,9 +79,11 @@ def ids(recalled: Recalled) -> list[str]:
     return [hit.item.id for hit in recalled.hits]
 
 
-def test_what_shares_no_word_is_found_by_its_meaning(index: Index) -> None:
+@pytest.mark.parametrize("silenced", ["semantic", "window"])
+def test_what_shares_no_word_is_found_by_its_meaning(index: Index, silenced: str) -> None:
     fill(index, turn(1, "we sail at dawn", "a"), turn(2, "soup again", "b"), turn(3, "tax papers", "c"))
-    assert ids(ask(index, "who took the boat"))[0] == "t1"
+    weights = replace(WEIGHTS, session=0.0, **{silenced: 0.0})  # type: ignore[arg-type]
+    assert ids(ask(index, "who took the boat", weights=weights))[0] == "t1"
     assert ids(ask(index, "who took the boat", meaning=False)) == []
 
 
@@ -110,8 +114,31 @@ def test_a_turn_counts_with_what_is_said_around_it(index: Index) -> None:
     assert hits["t3"].semantic == pytest.approx(hits["t1"].semantic)
     assert hits["t3"].window > hits["t1"].window + 0.2
     assert hits["t1"].window == pytest.approx(hits["t1"].semantic)
-    same = index.items([2, 3, 4], SCOPE).values()
-    assert all(0 <= hits[item.id].window <= 1.1 for item in same)
+
+
+def test_the_cosine_among_neighbours_is_that_with_their_weighted_sum(index: Index) -> None:
+    source = random.Random(5)
+    topic, *noise = [[source.gauss(0, 1) for _ in range(DIMENSIONS)] for _ in range(5)]
+    before, middle, after, question = [[x + y for x, y in zip(topic, one, strict=True)] for one in noise]
+    index.add_turns([turn(1, "before"), turn(2, "middle"), turn(3, "after")])
+    index.put_vectors([(1, before), (2, middle), (3, after)])
+    asked = replace(understand(index, "middle"), text="")
+    hits = {hit.item.id: hit for hit in recall(index, asked, question, SCOPE, 3).hits}
+    one, two, three, four = (unit(vector) for vector in (before, middle, after, question))
+    window = unit([x / 2 + y + z / 2 for x, y, z in zip(one, two, three, strict=True)])
+    assert hits["t2"].semantic == pytest.approx(cosine(two, four), abs=0.002)
+    assert hits["t2"].window == pytest.approx(cosine(window, four), abs=0.04)
+    first = unit([x + y / 2 for x, y in zip(one, two, strict=True)])
+    assert hits["t1"].window == pytest.approx(cosine(first, four), abs=0.04)
+
+
+def unit(vector: list[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [x / length for x in vector]
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    return sum(x * y for x, y in zip(one, other, strict=True))
 
 
 def test_who_is_named_counts_as_the_speaker(index: Index) -> None:
@@ -138,8 +165,16 @@ def test_a_good_match_lifts_its_session(index: Index) -> None:
 
 
 def test_a_memory_comes_before_the_turn_that_it_was_made_from(index: Index) -> None:
-    fill(index, turn(1, "my rent is 500"), items=[FileItem("m1", "memory", "my rent is 500")])
-    assert ids(ask(index, "rent")) == ["m1", "t1"]
+    fill(index, items=[FileItem("m1", "memory", "my rent is 500")])
+    index.add_turns([turn(1, "my rent is 500")])
+    assert ids(ask(index, "rent", meaning=False)) == ["m1", "t1"]
+
+
+def test_what_belongs_to_no_session_is_not_lifted_by_the_rest(index: Index) -> None:
+    fill(index, items=[FileItem("p1", "passage", "boat"), FileItem("p2", "passage", "soup")])
+    best, last = ask(index, "the boat").hits
+    assert (best.item.id, last.item.id) == ("p1", "p2")
+    assert last.session < best.session
 
 
 def test_what_was_superseded_is_found_only_in_the_archive(index: Index) -> None:
