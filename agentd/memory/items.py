@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from agentd.memory.memory import OWNER, Memory, Passage
 
@@ -86,11 +86,10 @@ class IndexedFile:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A row of the index. Of a turn, `before` and `after` are the rows of its neighbours in the session.
 
-    `file` is the path as os.fsencode() gives it.
+    `file` is the path as os.fsencode() gives it. A tuple: some hundred are made for each search.
     """
 
     row: int

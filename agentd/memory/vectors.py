@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 DIMENSIONS = 384
 CODE_BYTES = DIMENSIONS // 8
@@ -25,8 +26,7 @@ _SIGNS = bytes(0x30 + (byte >= 128) for byte in range(256))
 _AT_ONCE = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """A vector of length 1: `data` holds round(x / scale) + 128 for each x, `code` a bit for each sign."""
 
     data: bytes
