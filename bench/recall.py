@@ -1,19 +1,15 @@
 """How well memory finds what was said: questions about long conversations, and the turns that answer them.
 
-`python -m bench.recall [--encoder MODULE:FUNCTION] [--tune]` reads tests/data/recall, where the dialogues of
-the part "dev" are for choosing weights and those of the part "test" for the figures. An encoder turns a text
-into its embedding; what it made is kept in the cache. Not for: how long a search takes (recall_speed.py).
+`python -m bench.recall [MACHINE] [--tune]` reads tests/data/recall, where the dialogues of the part "dev"
+are for choosing weights and those of the part "test" for the figures. Texts are embedded by the machine's
+own worker, run on this host. Not for: how long a search takes (recall_speed.py).
 """
 
 import argparse
-import hashlib
-import importlib
 import itertools
 import json
-import sqlite3
 import sys
 import tempfile
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -21,13 +17,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from agentd.call import Watch
 from agentd.memory import recall
 from agentd.memory.index import Index
 from agentd.memory.items import Scope, TurnItem
 from agentd.memory.memory import OWNER
 from agentd.memory.recall import WEIGHTS, Recalled, Weights
+from agentd.worker import ModelWorker
+from bench.native_worker import prepared
 from bench.table import Row, Section
-from builder.cache import cache_dir
+from builder.errors import AetherError
 
 DIALOGUES = Path(__file__).parent.parent / "tests/data/recall"
 KINDS = ("single", "several", "time", "open")
@@ -103,22 +102,16 @@ def _dialogue(given: Mapping[str, Any]) -> Dialogue:
 
 
 class Kept:
-    """An encoder that asks another one only for what it has not seen in this file before."""
+    """The encoder of a worker, which is asked for each text once."""
 
-    def __init__(self, encoder: Encoder, name: str, path: Path) -> None:
-        """`name` tells the encoders apart that share the file."""
-        self._encoder, self._name = encoder, name
-        self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.execute("CREATE TABLE IF NOT EXISTS kept (text TEXT PRIMARY KEY, vector BLOB)")
+    def __init__(self, worker: ModelWorker) -> None:
+        self._worker = worker
+        self._vectors: dict[str, Sequence[float]] = {}
 
     def __call__(self, text: str) -> Sequence[float]:
-        key = hashlib.blake2b(f"{self._name}\0{text}".encode(), digest_size=16).hexdigest()
-        found = self._database.execute("SELECT vector FROM kept WHERE text = ?", (key,)).fetchone()
-        if found:
-            return array("f", found[0])
-        vector = array("f", self._encoder(text))
-        self._database.execute("INSERT INTO kept VALUES (?, ?)", (key, vector.tobytes()))
-        return vector
+        if text not in self._vectors:
+            self._vectors[text] = self._worker.embed([text], Watch())[0]
+        return self._vectors[text]
 
 
 @contextmanager
@@ -263,28 +256,25 @@ def tune(encoder: Encoder | None, rounds: int = 2) -> tuple[Weights, float, floa
     return best, top, sure[len(sure) // 20]
 
 
-def encoder_of(name: str) -> Encoder:
-    """The function MODULE:FUNCTION behind the cache."""
-    module, _, function = name.partition(":")
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    return Kept(getattr(importlib.import_module(module), function), name, cache_dir() / "recall-vectors.db")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.recall", description=__doc__.partition("\n")[0])
-    parser.add_argument("--encoder", metavar="MODULE:FUNCTION", help="turns a text into its embedding")
+    parser.add_argument("machine", nargs="?", default="qemu-x86_64", help="default: qemu-x86_64")
     parser.add_argument("--tune", action="store_true", help="look for better weights on the dev dialogues")
     args = parser.parse_args(argv)
-    encoder = encoder_of(args.encoder) if args.encoder else None
-    if args.tune:
-        weights, reached, threshold = tune(encoder)
-        for field in fields(weights):
-            print(f"{field.name:<10}{getattr(weights, field.name)}")
-        print(f"quality   {reached:.4f}\nthreshold {threshold:.2f}")
-        return 0
-    for part in ("dev", "test"):
-        print(report(part, encoder))
+    try:
+        with prepared(args.machine) as place, place.worker() as worker:
+            encoder = Kept(worker)
+            if args.tune:
+                weights, reached, threshold = tune(encoder)
+                for field in fields(weights):
+                    print(f"{field.name:<10}{getattr(weights, field.name)}")
+                print(f"quality   {reached:.4f}\nthreshold {threshold:.2f}")
+            else:
+                print(report("dev", encoder), report("test", encoder), sep="\n")
+    except AetherError as error:
+        print("\n".join(error.lines()), file=sys.stderr)
+        return error.exit_status
     return 0
 
 

@@ -9,20 +9,17 @@ same worker without it. The two are measured in turns. Not for: virtual machines
 import argparse
 import contextlib
 import itertools
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.call import Watch
 from agentd.worker import Finish, ModelWorker, WorkerError
+from bench.native_worker import Place, prepared
 from bench.table import Row, Section, figure, spread
-from builder import models, native, profile, toolchain, wheels
 from builder.errors import AetherError
 
 PREFIX_TOKENS = 1000
@@ -30,47 +27,12 @@ ANSWER_TOKENS = 96
 TEXTS = 32
 QUESTION = "Where does Nora keep the key?"
 TURN = "Nora keeps the key of the lighthouse in the blue tin, and the ship sails north tonight."
-START_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class Place:
-    """The command line of the worker, without its states, and where its socket and its log are."""
-
-    argv: Sequence[str]
-    folder: Path
-
-    @contextmanager
-    def worker(self, *extra: str) -> Iterator[ModelWorker]:
-        """A worker that has loaded its models. It ends as in a crash. Raises WorkerError."""
-        with (self.folder / "worker.log").open("ab") as log:
-            process = subprocess.Popen([*self.argv, *extra], stdin=subprocess.DEVNULL, stderr=log)
-        try:
-            worker = ModelWorker(str(self.folder / "model.sock"))
-            deadline = time.monotonic() + START_SECONDS
-            while (status := worker.status()).state != "ready" or status.embedder == "loading":
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise WorkerError(status.state, f"{status.detail}; see {self.folder}/worker.log")
-                time.sleep(0.02)
-            yield worker
-        finally:
-            process.kill()
-            process.wait()
-
-
-def measure(machine: str, repeat: int) -> list[Section]:
-    """What a saved state saves and what embedding costs. Raises AetherError, WorkerError."""
-    spec = profile.load(machine)
-    tools = toolchain.ensure()
-    tree = wheels.ensure(tools, spec.cpu.march, variants=spec.cpu.variants).tree
-    model = models.ensure(spec.chat_model).path
-    embedder = models.ensure(spec.embedder_model).path if spec.embedder_model else None
-    with tempfile.TemporaryDirectory(prefix="bench-states-") as name:
-        folder = Path(name)
-        argv = native.worker_argv(tools, tree, model, folder / "model.sock", embedder=embedder)
-        place = Place(argv, folder)
-        sections = [first_words(place, repeat)]
-        return [*sections, embedding(place, repeat)] if embedder else sections
+def measure(place: Place, repeat: int) -> list[Section]:
+    """What a saved state saves and what embedding costs. Raises WorkerError."""
+    sections = [first_words(place, repeat)]
+    return [*sections, embedding(place, repeat)] if place.has_embedder else sections
 
 
 def first_words(place: Place, repeat: int) -> Section:
@@ -189,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="default: 5")
     given = parser.parse_args(arguments)
     try:
-        sections = measure(given.machine, max(1, given.repeat))
+        with prepared(given.machine) as place:
+            sections = measure(place, max(1, given.repeat))
     except AetherError as error:
         print("\n".join(error.lines()), file=sys.stderr)
         return error.exit_status

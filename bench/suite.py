@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import baseline, boots, detection, host, sizes
+from bench import baseline, boots, detection, host, recall, sizes, states
 from bench.boots import Sample, Subject
+from bench.native_worker import prepared
 from bench.table import Row, Section, rows_of
 from builder import accel, image, image_files
 from builder.build import BuiltImage, build
@@ -64,6 +65,7 @@ def measure(name: str, *, repeat: int, tokens: int, quick: bool) -> Report:
     steps = dict(durations())
     sections = [build_section(steps, None if quick else rebuild_times(built)), detection.section(steps)]
     sections += sizes.sections(built, stock)
+    sections += memory_sections(name, repeat)
     before = host.processors()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=_work()) as folder:
         ours, theirs = subjects(built, stock, Path(folder))
@@ -77,6 +79,14 @@ def measure(name: str, *, repeat: int, tokens: int, quick: bool) -> Report:
         "run": {"repeat": repeat, "tokens": tokens, "quick": quick, "question": boots.QUESTION},
     }
     return Report(facts, sections)
+
+
+def memory_sections(name: str, repeat: int) -> list[Section]:
+    """What memory finds, and what saved states save, by the machine's worker on this host."""
+    with prepared(name) as place:
+        with place.worker() as worker:
+            found = recall.section("test", recall.Kept(worker) if place.has_embedder else None)
+        return [found, *states.measure(place, repeat)]
 
 
 def subjects(built: BuiltImage, stock: baseline.Baseline, folder: Path) -> tuple[Subject, Subject]:

@@ -277,16 +277,3 @@ def test_without_an_encoder_sessions_and_speakers_do_not_hurt_on_the_test_part()
         )
     assert bench.mean_recall(ours, 10) >= bench.mean_recall(words, 10)
     assert bench.mean_recall(words, 10) > 0.5
-
-
-def test_what_an_encoder_made_is_kept(tmp_path: Path) -> None:
-    asked = []
-
-    def encoder(text: str) -> Sequence[float]:
-        asked.append(text)
-        return [0.5, 0.25]
-
-    for name in ("one", "one", "two"):
-        kept = bench.Kept(encoder, name, tmp_path / "kept.db")
-        assert list(kept("text")) == [0.5, 0.25]
-    assert asked == ["text", "text"]
