@@ -29,7 +29,7 @@ _SENTENCE_WORDS = 8
 
 _ANSWER = " -> "
 _LINE = re.compile(r"\[t(\d+)(?:-t(\d+))?\] ?(.*)")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\bMr\.)(?<!\bDr\.)(?<!\bMs\.)(?<!\bMrs\.)\s+|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['.:-][^\W_]+)*")
 
 
@@ -60,6 +60,8 @@ def _shrunk(lines: Sequence[str], room: int, count: Count) -> list[str]:
                 if sum(sizes) <= room:
                     return lines
                 lines[at], sizes[at] = shorter[at], size
+        if sum(_sizes(lines, count)) <= room:
+            return lines
         if old > 1:
             lines[:old] = [_merged(lines[:old], _MERGED_WORDS)]
         if sum(_sizes(lines, count)) <= room:

@@ -95,6 +95,26 @@ class Chat:
             display.note(f"the model is {model['state']}: {model['detail']}")
         if status.get("problem"):
             display.error(status["problem"], "agent health")
+        else:
+            self._introduce()
+
+    def _introduce(self) -> None:
+        """Ask the owner's name, once: until somebody has told it, each new chat asks again."""
+        try:
+            me = client.call(self._path, "Whoami")
+            if me["owner"] or not me["is_owner"]:
+                return
+            display.write(f"I am {me['name']}. We have not met yet.\n")
+            name = input("What is your name? (Enter: later) ").strip()
+            if not name:
+                return
+            address = input(f"And how shall I call you? (Enter: {name}) ").strip()
+            told = client.call(self._path, "Introduce", owner=name, address=address or None)
+            display.write(f"Hello, {told['address']}. I will remember that: agent whoami shows it.\n")
+        except AgentError as error:
+            display.error(error.message, error.hint)
+        except (EOFError, KeyboardInterrupt, UnicodeDecodeError):
+            display.write("\n")
 
     def _handle(self, line: str) -> bool:
         """Do what `line` says; False when it says to leave."""

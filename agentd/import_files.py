@@ -18,8 +18,8 @@ from typing import BinaryIO
 from agentd.errors import AgentError
 
 CONVERSATIONS = "conversations.json"
-# More than ten years of talk; a zip file that unpacks to more is a trap.
-LARGEST = 1 << 30
+# What agentd takes (memory/transfer.py): years of talk. A zip file that unpacks to more may be a trap.
+LARGEST = 64 << 20
 _NOTE = ".md"
 
 

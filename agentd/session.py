@@ -25,7 +25,7 @@ from agentd.session_rows import FORKED, check_owned, new_session, shown_id, titl
 # SQLite's largest row id.
 MAX_ID = (1 << 63) - 1
 _TURN_ROW = (
-    "SELECT turns.id, turns.ref, session, person, role, speaker, time, text, status"
+    "SELECT turns.id, turns.ref, session, person, role, speaker, time, text, status, original"
     " FROM turns JOIN sessions ON sessions.id = session"
 )
 _SESSION = (
@@ -63,7 +63,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """One thing said as the index needs it; `row` is its turn id, `ref` the id that it was imported with."""
+    """One thing said as the index needs it; `row` is its turn id, `ref` the id that it was imported with.
+
+    `original` is the turn of which it is a copy in a fork.
+    """
 
     row: int
     ref: str | None
@@ -74,6 +77,7 @@ class TurnRow:
     time: str
     text: str
     status: str
+    original: int | None = None
 
     @property
     def id(self) -> str:

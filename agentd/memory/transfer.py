@@ -32,7 +32,8 @@ from agentd.memory.vault import MAX_BYTES, BadPath, Missing, VaultError
 from agentd.session import utc_now
 from agentd.turns_import import import_sessions
 
-LARGEST = 1 << 30
+# Bytes of a file. It is read as a whole: years of talk; it takes six times as much memory.
+LARGEST = 64 << 20
 # Uploads that are begun and not finished, and seconds after which one is given up.
 MOST_UPLOADS = 4
 UPLOAD_TIME = 3600.0

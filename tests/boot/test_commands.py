@@ -70,7 +70,12 @@ def test_run_shows_the_agent_on_this_terminal_and_gives_the_terminal_back(
     terminal = Terminal([*AETHER, "run", MACHINE, "--direct"], environment)
     try:
         terminal.read_until("Ctrl-A X powers it down", 60)
-        terminal.read_until(r"\n\S*> ", 240)
+        terminal.read_until(r"What is your name\? \(Enter: later\) ", 240)
+        terminal.type("Ada Lovelace\r")
+        terminal.read_until(r"how shall I call you\? \(Enter: Ada Lovelace\) ", 60)
+        terminal.type("Ada\r")
+        terminal.read_until(r"Hello, Ada\.", 60)
+        terminal.read_until(r"\n\S*> ", 60)
         terminal.type("Tell me a long story.\r")
         terminal.read_until(r"story\.\r*\n", 60)
         terminal.read_until(r"(?:^|\n)\"?[A-Z]\S*(?: \S+){3}", 300)  # its words; notes begin small

@@ -87,6 +87,7 @@ class Terminal:
 @pytest.fixture(scope="module")
 def agentd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agentd]:
     with running(tmp_path_factory.mktemp("agentd")) as agentd:
+        agentd.call("Introduce", owner="Ada")
         agentd.ask("hello")
         yield agentd
 
@@ -214,8 +215,10 @@ def test_a_console_waits_for_agentd_and_offers_a_login(tmp_path: Path) -> None:
     try:
         terminal.expect("The agent is starting ...")
         with running(tmp_path / "state"):
-            greeting = terminal.expect("> ")
+            greeting = terminal.expect("What is your name? (Enter: later) ")
             assert re.search("This is .*/shell or Ctrl-D for a login", greeting)
+            terminal.type("\r")
+            terminal.expect("> ")
             terminal.type("hello\r")
             terminal.expect("You said: hello")
             # Ctrl-Z and Ctrl-\ would leave a console without its chat.
@@ -227,3 +230,24 @@ def test_a_console_waits_for_agentd_and_offers_a_login(tmp_path: Path) -> None:
             assert terminal.end() == 0
     finally:
         terminal.close()
+
+
+def test_at_the_first_chat_the_machine_asks_who_its_owner_is_and_remembers_it(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        first = Terminal(tmp_path, agentd.socket, "chat")
+        try:
+            first.expect("We have not met yet.")
+            first.expect("What is your name? (Enter: later) ")
+            first.type("Ada Lovelace\r")
+            first.expect("how shall I call you? (Enter: Ada Lovelace) ")
+            first.type("Ada\r")
+            first.expect("Hello, Ada.")
+            first.expect("> ")
+        finally:
+            first.close()
+        assert agentd.call("Whoami")["owner"] == "Ada Lovelace"
+        second = Terminal(tmp_path, agentd.socket, "chat")
+        try:
+            assert "name?" not in second.expect("> ")
+        finally:
+            second.close()
