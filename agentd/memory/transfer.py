@@ -263,6 +263,9 @@ class Transfer:
         bad: list[str] = []
         counts = Counts()
         for path, data in found.notes.items():
+            if not _is_of(path, person):
+                bad.append(f"{path}: it is not where {person}'s notes are")
+                continue
             try:
                 text = data.decode()
                 there = _there(memories, path)
@@ -316,16 +319,19 @@ class Transfer:
 
 def _notes(memories: Memories, person: str) -> Iterator[tuple[str, bytes]]:
     """A person's notes by path; one that cannot be read is an error: no archive lacks it in silence."""
-    own = f"people/{person}/"
     for state in memories.vault.scan().files:
-        mine = state.path.startswith(own) if person != OWNER else not state.path.startswith("people/")
-        if mine:
+        if _is_of(state.path, person):
             try:
                 yield state.path, memories.vault.read(state.path).encode()
             except Missing:
                 continue
             except VaultError as error:
                 raise StoreUnavailable(f"the note {error.message}; repair or move it first") from error
+
+
+def _is_of(path: str, person: str) -> bool:
+    """Whether a note lies where a person's own do."""
+    return path.startswith(f"people/{person}/") if person != OWNER else not path.startswith("people/")
 
 
 def _there(memories: Memories, path: str) -> str | None:

@@ -1,6 +1,7 @@
 """io.aetheros.Memory as a whole: a running agentd remembers, finds, corrects, forgets, imports, exports."""
 
 import base64
+import hashlib
 import io
 import json
 import sqlite3
@@ -263,7 +264,9 @@ def test_an_archive_is_taken_back_exactly_by_another_machine(agentd: Agentd, tmp
         assert other.call("Whoami")["key"] != agentd.call("Whoami")["key"]
 
 
-@pytest.mark.parametrize("how", ["hash", "climb", "newer", "rubbish", "signature", "link"])
+@pytest.mark.parametrize(
+    "how", ["hash", "climb", "newer", "rubbish", "signature", "link", "another person's"]
+)
 def test_an_archive_that_is_not_whole_changes_nothing(agentd: Agentd, how: str) -> None:
     memory(agentd, "Add", text="The spare key is under the blue pot.")
     files = members(exported(agentd))
@@ -275,6 +278,11 @@ def test_an_archive_that_is_not_whole_changes_nothing(agentd: Agentd, how: str) 
             files["vault/../../evil.md"] = b"evil"
         case "newer":
             files["manifest.json"] = json.dumps({**manifest, "version": 99}).encode()
+        case "another person's":
+            theirs = files["vault/people/bob/MEMORY.md"] = b"- The owner owes bob money.\n"
+            manifest["files"]["vault/people/bob/MEMORY.md"] = hashlib.sha256(theirs).hexdigest()
+            files["manifest.json"] = json.dumps(manifest).encode()
+            del files["manifest.sig"]
         case "signature":
             files["manifest.json"] = json.dumps({**manifest, "machine": "another"}).encode()
     data = tar_of(files) if how != "rubbish" else b"not a tar file at all" * 100
