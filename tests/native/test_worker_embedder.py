@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import varlink
 from worker_process import PATIENCE, StartWorker, Worker
 
 from agentd.call import Watch
@@ -220,8 +219,3 @@ def test_sigterm_in_the_middle_of_many_texts_ends_the_worker_cleanly(
     assert time.monotonic() - began < 4
     thread.join(PATIENCE)
     assert len(failures) == 1
-
-
-def test_a_call_with_a_wrong_parameter_is_the_callers_mistake(both: Worker) -> None:
-    with both.calling() as model, pytest.raises((varlink.VarlinkError, varlink.InvalidParameter)):
-        model.Embed(texts=["x"], loud=True)
