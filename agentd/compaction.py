@@ -49,10 +49,11 @@ def summarise(exchanges: Sequence[Exchange], previous: str, budget: int, count: 
 
 
 def _shrunk(lines: Sequence[str], room: int, count: Count) -> list[str]:
-    """The lines in about `room` tokens: the older half gives way first, down to one line."""
+    """The lines in about `room` tokens: the older half gives way, down to one line; then again."""
     lines = list(lines)
-    for part in (2, 1):
-        old = len(lines) // part
+    old = 0
+    while old < len(lines):
+        old = (len(lines) + 1) // 2 if len(lines) > 2 else len(lines)
         for shorten in (_without_answer, _few_words):
             sizes = _sizes(lines, count)
             shorter = [shorten(line) for line in lines[:old]]
@@ -60,13 +61,11 @@ def _shrunk(lines: Sequence[str], room: int, count: Count) -> list[str]:
                 if sum(sizes) <= room:
                     return lines
                 lines[at], sizes[at] = shorter[at], size
-        if sum(_sizes(lines, count)) <= room:
+        if sum(sizes) <= room:
             return lines
-        if old > 1:
-            lines[:old] = [_merged(lines[:old], _MERGED_WORDS)]
-        if sum(_sizes(lines, count)) <= room:
-            return lines
-    for words in (_MERGED_WORDS // 2, _FEW_WORDS, 0):
+        lines[:old] = [_merged(lines[:old], _MERGED_WORDS)]
+        old = 1
+    for words in (_MERGED_WORDS, _MERGED_WORDS // 2, _FEW_WORDS, 0):
         lines = [_merged(lines, words)]
         if sum(_sizes(lines, count)) <= room:
             return lines
