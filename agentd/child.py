@@ -34,6 +34,10 @@ class Child:
 
     def start(self) -> None:
         """Start the command."""
+        # logging has hooks around a fork, and what memory imports brings it in: if that happened on its
+        # thread while this one forks, half of the hooks would run.
+        import logging  # noqa: F401
+
         self._thread.start()
 
     def stop(self) -> None:

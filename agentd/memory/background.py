@@ -206,8 +206,10 @@ class Background:
         conversations = memories.conversations
         found = conversations.turns_after(int(conversations.mark(_DISTILLED) or 0), _TURNS_AT_ONCE)
         for turn in found:
-            # What was imported was said to somebody else, and what was asked for was stored already.
-            if turn.role == "person" and turn.ref is None and distil.explicit(turn.text) is None:
+            # What was imported was said to somebody else, a fork's copy was looked at where it was said, and
+            # what was asked for was stored already.
+            elsewhere = turn.ref is not None or turn.original is not None
+            if turn.role == "person" and not elsewhere and distil.explicit(turn.text) is None:
                 trust = "agent" if turn.person == OWNER else "untrusted"
                 for one in distil.findings(turn.text):
                     memories.add(

@@ -149,6 +149,15 @@ def test_what_is_said_in_passing_is_distilled_and_points_to_its_turn(agentd: Age
     assert distilled["source"] == f"turn:{begun['turn']}"
 
 
+def test_what_others_said_is_not_distilled_also_when_their_session_is_forked(agentd: Agentd) -> None:
+    send(agentd, b'{"id": "a", "text": "I am allergic to peanuts."}', "jsonl")
+    [imported] = agentd.call("Sessions")["sessions"]
+    agentd.call("Fork", session=imported["id"])
+    agentd.ask("I live in Ghent.")  # said later: what came before it has been looked at by then
+    eventually(lambda: bool(memory(agentd, "List")["memories"]))
+    assert [one["text"] for one in memory(agentd, "List")["memories"]] == ["I live in Ghent."]
+
+
 def test_a_note_that_a_person_writes_is_found_and_recorded_as_theirs(agentd: Agentd) -> None:
     memory(agentd, "Stats")
     note = agentd.state / "vault/notes/garden.md"

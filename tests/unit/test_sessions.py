@@ -297,6 +297,7 @@ def test_a_forgotten_turn_is_empty_wherever_it_was_copied_to(
     assert texts(conversations, other.session) == ["my code?", "I know it."]
     again = say(conversations, "go on", session=begun.session)
     assert [exchange.asked for exchange in conversations.exchanges(again)] == ["what else?"]
+    assert conversations.uncovered(again) == [], "what is forgotten is not summarised either"
     with database.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
