@@ -189,7 +189,7 @@ class Agent:
         context = status.context or 0
         exchanges = self.conversations.exchanges(begun)
         yield from self._recall(begun, question, exchanges, answer, watch)
-        if recollection.is_about_the_person(question.text) and answer.recalled.unknown:
+        if answer.recalled.unknown:
             yield recollection.UNKNOWN
             return
         # The worker counts the template's tokens, which prompt.py only estimates: try again smaller.
@@ -223,8 +223,7 @@ class Agent:
             yield ""
             return
         read_from = exchanges[0].question if exchanges else begun.question
-        personal = recollection.is_about_the_person(question.text)
-        answer.recalled = recollection.choose(search, read_from, begun.session, personal=personal)
+        answer.recalled = recollection.choose(question.text, search, begun.session, read_from)
 
     def _compose(
         self,

@@ -14,7 +14,7 @@ from agentd.errors import InvalidMemory
 from agentd.memory import note
 from agentd.memory.memories import Memories
 from agentd.memory.note import NoteError
-from agentd.memory.vault import Missing, VaultError
+from agentd.memory.vault import VaultError
 
 IDENTITY, OWNER_NOTE = "IDENTITY.md", "OWNER.md"
 LONGEST_NAME = 80
@@ -117,12 +117,9 @@ def _front(memories: Memories, path: str) -> dict[str, Any]:
 
 def _is_there(memories: Memories, path: str) -> bool:
     try:
-        memories.vault.read(path)
-    except Missing:
-        return False
+        return memories.vault.find(path) is not None
     except VaultError:
         return True  # it is there and cannot be read: never written over
-    return True
 
 
 def _credential(name: str) -> str:

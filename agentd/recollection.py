@@ -61,22 +61,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What was recalled for a question; `used` is what the model reads, `known` whether anything is known.
+    """What was recalled for a question; `used` is what the model reads.
 
-    `semantic` is whether meanings could be compared.
+    `unknown`: only the person could have told it, and nothing that was found tells it.
     """
 
     hits: tuple[Hit, ...] = ()
     used: tuple[Item, ...] = ()
-    known: bool = False
-    confidence: float = 0.0
-    semantic: bool = False
-    searched: bool = False
-
-    @property
-    def unknown(self) -> bool:
-        """Whether it was looked for and nothing that tells anything was found."""
-        return self.searched and not self.known
+    unknown: bool = False
 
     def cut(self, most: int) -> Self:
         """The same with only so many read by the model."""
@@ -88,13 +80,13 @@ class Recollection:
         return [_source(hit, hit.item.row in used) for hit in self.hits if why or hit.item.row in used]
 
 
-def choose(search: Search, read_from: int, session: str, *, personal: bool) -> Recollection:
+def choose(question: str, search: Search, session: str, read_from: int) -> Recollection:
     """What of a search is used; the model reads `session` from the turn `read_from` on already.
 
     For a question that is not about the person only memories and notes are, not what was once said.
     """
     hits = search.recalled.hits
-    confidence = round(search.recalled.confidence, 3)
+    personal = is_about_the_person(question)
     least = NEAR_BEST * hits[0].score if hits else 0.0
     near = [
         hit.item
@@ -105,7 +97,7 @@ def choose(search: Search, read_from: int, session: str, *, personal: bool) -> R
         and (personal or hit.item.type != "turn")
     ]
     fresh = [item for item in near if item.session != session or item.position < read_from]
-    return Recollection(hits, tuple(fresh[:MOST]), bool(near), confidence, search.semantic, True)
+    return Recollection(hits, tuple(fresh[:MOST]), unknown=personal and not near)
 
 
 def is_about_the_person(question: str) -> bool:

@@ -214,20 +214,16 @@ class Conversations:
             ).fetchall()
         return [Exchange(*row) for row in rows]
 
-    def forget_before(self, session: str, question: int) -> None:
-        """Let the model's context of `session` begin at the turn `question` from now on."""
-        with self._database.writing() as database:
-            _forget_before(database, session, question)
-
     def compact(self, session: str, summary: str, upto: int) -> None:
         """Let `summary` stand for the exchanges before the turn `upto`, where the context begins now.
 
         The turns stay as they are.
         """
         with self._database.writing() as database:
-            _forget_before(database, session, upto)
             database.execute(
-                "UPDATE sessions SET summary = ?, summary_to = ? WHERE id = ?", (summary, upto, session)
+                "UPDATE sessions SET context_from = max(context_from, ?), summary = ?, summary_to = ?"
+                " WHERE id = ?",
+                (upto, summary, upto, session),
             )
 
     def summary(self, session: str) -> Summary:
@@ -466,9 +462,3 @@ def clean(text: str) -> str:
 def _row(number: int) -> int:
     """A caller's number as SQLite takes it."""
     return max(0, min(number, MAX_ID))
-
-
-def _forget_before(database: sqlite3.Connection, session: str, question: int) -> None:
-    database.execute(
-        "UPDATE sessions SET context_from = max(context_from, ?) WHERE id = ?", (question, session)
-    )

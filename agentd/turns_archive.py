@@ -59,14 +59,14 @@ def dump(database: Database, person: str) -> Iterator[bytes]:
 def restore(database: Database, person: str, lines: Iterable[bytes]) -> Restored:
     """Store what is not there yet, all of it or nothing. Raises BadImport, StoreUnavailable."""
     done = Restored()
-    names: dict[str, str] = {}
+    restored: list[str] = []
     with database.writing() as connection:
         for number, line in enumerate(lines, start=1):
             kind, record = _record(line, number)
             try:
                 if kind == "session":
                     _restore_session(connection, person, record, done)
-                    names[record["id"]] = record["id"]
+                    restored.append(record["id"])
                 else:
                     _restore_turn(connection, person, record, done)
             except (sqlite3.IntegrityError, KeyError, TypeError) as error:
@@ -75,7 +75,7 @@ def restore(database: Database, person: str, lines: Iterable[bytes]) -> Restored
             "UPDATE sessions SET last_turn ="
             " (SELECT coalesce(max(id), 0) FROM turns WHERE session = sessions.id)"
             " WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(names)),),
+            (json.dumps(restored),),
         )
     return done
 
@@ -88,8 +88,8 @@ def _restore_session(
         if there[0] != person:
             raise BadImport(f"the session {record['id']} is somebody else's here")
         return
-    origin_of = database.execute("SELECT 1 FROM sessions WHERE id = ?", (record["forked_from"],)).fetchone()
-    values = {**record, "forked_from": record["forked_from"] if origin_of else None}
+    parent = database.execute("SELECT 1 FROM sessions WHERE id = ?", (record["forked_from"],)).fetchone()
+    values = {**record, "forked_from": record["forked_from"] if parent else None}
     marks = ", ".join("?" for _ in range(len(_SESSION) + 1))
     database.execute(
         f"INSERT INTO sessions (person, {', '.join(_SESSION)}) VALUES ({marks})",
@@ -108,14 +108,14 @@ def _restore_turn(database: sqlite3.Connection, person: str, record: dict[str, A
     if owned is None:
         raise BadImport(f"turn {row} is of the session {record['session']!r}, which is not in the archive")
     there = database.execute("SELECT session, time, role FROM turns WHERE id = ?", (row,)).fetchone()
+    if there == (record["session"], record["time"], record["role"]):
+        done.known += 1
+        return
     # One that was moved by an earlier import of the same archive.
     again = database.execute(
         "SELECT id FROM turns WHERE session = ? AND time = ? AND role = ? AND text = ?",
         (record["session"], record["time"], record["role"], record["text"]),
     ).fetchone()
-    if there == (record["session"], record["time"], record["role"]):
-        done.known += 1
-        return
     if again is not None:
         done.known += 1
         done.moved[row] = again[0]

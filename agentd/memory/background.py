@@ -97,11 +97,6 @@ class Background:
             assert self._forgetting is not None, memories
             return self._forgetting
 
-    def problem(self) -> str | None:
-        """Why there are no memories yet."""
-        with self._opened:
-            return None if self._memories is not None else self._problem
-
     def _run(self) -> None:
         while not self._stopping:
             try:
@@ -167,7 +162,7 @@ class Background:
                 continue
             if not self._embed(memories):
                 return
-            memories.indexing.turns(1)
+            memories.indexing.turns()
 
     def _read_prefix(self, memories: Memories) -> bool:
         """Have the model read what every prompt begins with, or load it; whether it is done."""

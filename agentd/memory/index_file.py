@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentd import log
+from agentd.database import transaction
 from agentd.errors import StoreUnavailable
 
 # Another number makes every file anew.
@@ -106,16 +107,8 @@ class IndexFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection inside one transaction, which is there whole or not at all."""
-        with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # A failed COMMIT (disk full) may have rolled back already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self.reading() as connection, transaction(connection):
+            yield connection
 
     def restart(self) -> None:
         """Delete the file and begin anew."""

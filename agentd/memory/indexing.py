@@ -2,8 +2,8 @@
 
 What is new is told by turn ids and by the state of files; so an index that was deleted, or an agentd that
 was off while a person edited, are the same case: what differs is read again. A person's edit is a commit
-of the owner's.
-A file that cannot be read as a note is a problem to be told, and what was known of it stays findable.
+of the owner's. A file that cannot be read as a note is a problem to be told, and what was known of it stays
+findable.
 """
 
 import re
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from agentd import log
 from agentd.errors import InvalidQuestion, StoreUnavailable
 from agentd.memory import note
-from agentd.memory.history import History
+from agentd.memory.history import Author, History
 from agentd.memory.index import Index
 from agentd.memory.items import FileItem, IndexedFile, TurnItem
 from agentd.memory.note import NoteError
@@ -22,14 +22,17 @@ from agentd.session import Conversations, TurnRow, utc_now
 
 # A search waits for the transaction that these are written in.
 _TURNS_AT_ONCE = 2000
-_ROUNDS = 1 << 30
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?!\d)")
 
 
+def speaker_of(turn: TurnRow) -> str:
+    """Who said a turn: by name, or "you" and "agent"."""
+    return turn.speaker or ("agent" if turn.role == "agent" else "you")
+
+
 def turn_item(turn: TurnRow) -> TurnItem:
-    """A turn as the index has it; who said it stands there by name, or as "you" and "agent"."""
-    speaker = turn.speaker or ("agent" if turn.role == "agent" else "you")
-    return TurnItem(turn.id, turn.row, turn.session, turn.person, speaker, turn.time, turn.text)
+    """A turn as the index has it."""
+    return TurnItem(turn.id, turn.row, turn.session, turn.person, speaker_of(turn), turn.time, turn.text)
 
 
 def items_of(path: str, text: str) -> list[FileItem]:
@@ -54,18 +57,13 @@ class Indexing:
         # Why a file is not indexed as it is, by path.
         self.problems: dict[str, str] = {}
 
-    def turns(self, rounds: int = _ROUNDS) -> int:
-        """Index what was said since the last call; how many turns. `rounds` bounds it, at 2,000 each."""
-        total = 0
+    def turns(self) -> None:
+        """Index what was said since the last call."""
         with self._lock:
-            for _ in range(rounds):
-                after = int(self._index.mark("turns") or 0)
-                found = self._conversations.turns_after(after, _TURNS_AT_ONCE)
-                if not found:
-                    break
+            while found := self._conversations.turns_after(
+                int(self._index.mark("turns") or 0), _TURNS_AT_ONCE
+            ):
                 self._index.add_turns(map(turn_item, found), up_to=found[-1].row)
-                total += len(found)
-        return total
 
     def files(self) -> int:
         """Look at every note, and index what was changed by others; how many files. They become a commit.
@@ -157,9 +155,9 @@ class Indexing:
             return None
         return text
 
-    def _commit(self, changes: dict[str, bytes | None], message: str, author: str) -> None:
+    def _commit(self, changes: dict[str, bytes | None], message: str, author: Author) -> None:
         try:
-            self._history.commit(changes, message, "agent" if author == "agent" else "owner", utc_now())
+            self._history.commit(changes, message, author, utc_now())
         except (StoreUnavailable, InvalidQuestion, ValueError) as error:
             # The vault itself is written: history is what can be done without.
             log.error(f"the change could not be recorded in the history: {type(error).__name__}")

@@ -15,15 +15,15 @@ from typing import Any
 from agentd.call import Watch
 from agentd.errors import InvalidMemory, NoSuchMemory
 from agentd.memory import distil, note, recall
-from agentd.memory.history import Change, History
+from agentd.memory.history import History
 from agentd.memory.index import Index
-from agentd.memory.indexing import Indexing, turn_item
+from agentd.memory.indexing import Indexing
 from agentd.memory.items import Item, Scope
 from agentd.memory.memory import KINDS, OWNER, Memory
 from agentd.memory.note import NoteError
 from agentd.memory.recall import Recalled
 from agentd.memory.shelf import Shelf, item_path, path_of
-from agentd.memory.vault import Missing, Vault, VaultError
+from agentd.memory.vault import Vault, VaultError
 from agentd.session import Conversations, TurnRow, utc_now
 from agentd.worker import ModelWorker, WorkerError
 
@@ -108,8 +108,13 @@ class Memories:
         mine = self.shelf.of(person)
         for known in mine:
             if _same_text(known.text, text) and not known.superseded_by:
-                seen = dataclasses.replace(known, seen=now, shared=known.shared or shared)
-                seen = dataclasses.replace(seen, expires=expires or known.expires, kind=kind or known.kind)
+                seen = dataclasses.replace(
+                    known,
+                    seen=now,
+                    shared=known.shared or shared,
+                    expires=expires or known.expires,
+                    kind=kind or known.kind,
+                )
                 self.shelf.replace(path_of(person), seen, f"Seen again: {seen.id}")
                 return seen, []
         memory = Memory(
@@ -193,13 +198,16 @@ class Memories:
     def listed(self, person: str, *, kind: str | None, archived: bool) -> list[tuple[Item, Memory]]:
         """The person's memories and those that are shared, newest first."""
         scope = Scope(person, utc_now(), types=("memory",), archived=archived)
+        notes: dict[str, dict[str, Memory]] = {}
         found = []
         for item in self.index.all_items(scope):
             if kind is None or item.kind == kind:
-                try:
-                    found.append((item, self.shelf.get(item)))
-                except NoSuchMemory:
-                    continue  # the note has just changed; it is being indexed
+                path = item_path(item)
+                if path not in notes:
+                    notes[path] = {memory.id: memory for memory in self.shelf.within(path)}
+                # One that is not there: the note has just changed, and is being indexed.
+                if memory := notes[path].get(item.id):
+                    found.append((item, memory))
         return found
 
     def item(self, id: str, person: str) -> Item:
@@ -226,10 +234,6 @@ class Memories:
         """The turn that a memory came from, if it came from one that is still there."""
         named = _TURN_SOURCE.match(memory.source)
         return self.conversations.turn(int(named[1])) if named else None
-
-    def changes(self, id: str | None, limit: int) -> list[Change]:
-        """The commits of the vault, newest first, or those that touched a memory."""
-        return self.history.log(contains=id, limit=limit)
 
     def restore(self, revision: str, id: str | None) -> list[str]:
         """Bring back a memory, or all that a commit changed, as it was before it; the notes that changed.
@@ -259,19 +263,13 @@ class Memories:
         """The note at `path` with the memory `id` as the text `old` has it; None if it is not in it."""
         try:
             found = [one for one in note.parse(old or "", path=path).memories if one.id == id]
-            text = self._text(path)
+            text = self.vault.find(path) or ""
             if not found:
                 return None
             there = any(one.id == id for one in note.parse(text, path=path).memories)
             return note.replace(text, found[0]) if there else note.add(text, found[0])
         except NoteError as error:
             raise InvalidMemory(error.message) from error
-
-    def _text(self, path: str) -> str:
-        try:
-            return self.vault.read(path)
-        except Missing:
-            return ""
 
     # ---- the whole
 
@@ -321,7 +319,7 @@ class Memories:
         twice = self._twice()
         if twice and repair:
             for id, path in twice.items():
-                self.shelf.rewrite({path: note.remove(self._text(path), id)}, f"Repair {id}")
+                self.shelf.rewrite({path: note.remove(self.vault.find(path) or "", id)}, f"Repair {id}")
                 repaired.append(f"{id} was in two notes; it is no longer in {path}")
             twice = {}
         doubled = [f"{id} is in two notes, one of them {path}" for id, path in twice.items()]
@@ -332,7 +330,7 @@ class Memories:
         places: dict[str, list[tuple[str, bool]]] = {}
         for state in self.vault.scan().files:
             try:
-                for memory in note.parse(self._text(state.path), path=state.path).memories:
+                for memory in note.parse(self.vault.find(state.path) or "", path=state.path).memories:
                     places.setdefault(memory.id, []).append((state.path, bool(memory.superseded_by)))
             except (NoteError, VaultError):
                 continue  # told by problems()
@@ -344,7 +342,7 @@ class Memories:
             if archived and others:
                 replaced = any(
                     one.id == id and one.superseded_by in successors
-                    for one in note.parse(self._text(archived[0]), path=archived[0]).memories
+                    for one in note.parse(self.vault.find(archived[0]) or "", path=archived[0]).memories
                 )
                 wrong[id] = others[0] if replaced else archived[0]
         return wrong
@@ -361,11 +359,6 @@ class Memories:
         if item.person != person:
             raise InvalidMemory(f"{item.id} is {item.person}'s")
         return self.shelf.get(item)
-
-
-def speaker_of(turn: TurnRow) -> str:
-    """Who said a turn, as the index has it."""
-    return turn_item(turn).speaker
 
 
 def _checked(text: str) -> str:

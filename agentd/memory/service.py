@@ -14,8 +14,8 @@ import varlink
 
 from agentd.call import Watch
 from agentd.errors import InvalidMemory, InvalidQuestion, NotOwner, Refusal
-from agentd.memory import memories as remembering
 from agentd.memory.background import Background
+from agentd.memory.indexing import speaker_of
 from agentd.memory.items import Item
 from agentd.memory.memory import Memory
 from agentd.memory.recall import Hit
@@ -134,7 +134,7 @@ class MemoryMethods:
             "around": [
                 {
                     "id": turn.id,
-                    "speaker": remembering.speaker_of(turn),
+                    "speaker": speaker_of(turn),
                     "time": turn.time,
                     "text": turn.text,
                 }
@@ -189,11 +189,11 @@ class MemoryMethods:
             memories = self._memory.memories
             if id is None:
                 _for_owner(person)
-            elif person.is_owner is False:
+            elif not person.is_owner:
                 memories.item(id, person.name)
             return [
                 asdict(one) | {"paths": list(one.paths)}
-                for one in memories.changes(id, _number(limit, COMMITS, 1000))
+                for one in memories.history.log(contains=id, limit=_number(limit, COMMITS, 1000))
             ]
 
         return {"changes": self._do(changes)}

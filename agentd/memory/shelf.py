@@ -50,11 +50,16 @@ class Shelf:
 
     def of(self, person: str) -> tuple[Memory, ...]:
         """The memories in a person's own note."""
-        return self._parsed(path_of(person))[1]
+        return self.within(path_of(person))
+
+    def within(self, path: str) -> tuple[Memory, ...]:
+        """The memories in a note; none if there is no such note."""
+        with _explained(path):
+            return note.parse(self._vault.find(path) or "", path=path).memories
 
     def get(self, item: Item) -> Memory:
         """The memory that the index has found, as its note has it now. Raises NoSuchMemory."""
-        for memory in self._parsed(item_path(item))[1]:
+        for memory in self.within(item_path(item)):
             if memory.id == item.id:
                 return memory
         raise NoSuchMemory(item.id)
@@ -104,7 +109,7 @@ class Shelf:
         """Change a note, again if a person saved it meanwhile."""
         for attempt in range(_TRIES):
             with _explained(path):
-                before = self._text(path)
+                before = self._vault.find(path)
                 text = before or ""
                 for verb, memory in edits:
                     text = _edited(text, verb, memory)
@@ -118,17 +123,6 @@ class Shelf:
                     continue
                 return text, state
         raise AssertionError("unreachable")
-
-    def _parsed(self, path: str) -> tuple[str, tuple[Memory, ...]]:
-        with _explained(path):
-            text = self._text(path)
-            return (text, note.parse(text, path=path).memories) if text is not None else ("", ())
-
-    def _text(self, path: str) -> str | None:
-        try:
-            return self._vault.read(path)
-        except Missing:
-            return None
 
 
 def item_path(item: Item) -> str:

@@ -28,6 +28,7 @@ from agentd.memory.conversation_exports import Read
 from agentd.memory.memories import Memories
 from agentd.memory.memory import OWNER
 from agentd.memory.note import NoteError
+from agentd.memory.repository import write_file
 from agentd.memory.vault import MAX_BYTES, BadPath, Missing, VaultError
 from agentd.session import utc_now
 from agentd.turns_import import import_sessions
@@ -179,20 +180,9 @@ class Transfer:
         """Check all, then note that it will be done, then do it."""
 
         def begin() -> None:
-            data = json.dumps(order).encode()
-            for file, content in ((path, None), (path.with_suffix(".json"), data)):
-                descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                try:
-                    if content is not None:
-                        os.write(descriptor, content)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            with path.open("rb") as taken:
+                os.fsync(taken.fileno())
+            write_file(path.with_suffix(".json"), json.dumps(order).encode())
 
         person, source, skip = order["person"], order["source"], bool(order["skip"])
         match order["format"]:
@@ -236,7 +226,7 @@ class Transfer:
             path = f"{root}{source}/{name.removeprefix('./')}"
             try:
                 text = _note_text(path, data)
-                there = _there(memories, path)
+                there = memories.vault.find(path)
             except (VaultError, NoteError, UnicodeDecodeError, ValueError) as error:
                 counts.bad.append(f"{name}: {_why(error)}")
                 continue
@@ -268,7 +258,7 @@ class Transfer:
                 continue
             try:
                 text = data.decode()
-                there = _there(memories, path)
+                there = memories.vault.find(path)
                 merged = text if there is None else self._merged(memories, path, there, text)
             except (VaultError, NoteError, UnicodeDecodeError) as error:
                 bad.append(f"{path}: {_why(error)}")
@@ -332,13 +322,6 @@ def _notes(memories: Memories, person: str) -> Iterator[tuple[str, bytes]]:
 def _is_of(path: str, person: str) -> bool:
     """Whether a note lies where a person's own do."""
     return path.startswith(f"people/{person}/") if person != OWNER else not path.startswith("people/")
-
-
-def _there(memories: Memories, path: str) -> str | None:
-    try:
-        return memories.vault.read(path)
-    except Missing:
-        return None
 
 
 def _note_text(path: str, data: bytes) -> str:

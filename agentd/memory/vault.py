@@ -160,6 +160,13 @@ class Vault:
         with _translated(path), self._inside(parents) as folder:
             return _read(folder, name, path)
 
+    def find(self, path: str) -> str | None:
+        """The text of a note, None if there is no such note; otherwise as read()."""
+        try:
+            return self.read(path)
+        except Missing:
+            return None
+
     def write(self, path: str, text: str, *, expect: str | None = None) -> FileState:
         """Put `text` there, whole or not at all; on return it outlives a power cut.
 
