@@ -302,6 +302,8 @@ def test_an_archive_that_is_not_whole_changes_nothing(agentd: Agentd, how: str) 
             link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
             tar.addfile(link)
         data = packed.getvalue()
+    # A new machine introduces itself a moment after it answers: IDENTITY.md comes beside MEMORY.md.
+    eventually(lambda: memory(agentd, "Stats")["files"] == 2)
     before = memory(agentd, "Stats")
     assert refusal_of_send(agentd, data, "archive")[0] == "BadImport"
     after = memory(agentd, "Stats")
