@@ -104,7 +104,7 @@ class Forgetting:
                 if self._memories.item(item.id, person).text != item.text:
                     raise PreviewExpired(f"{item.id} has changed since it was shown")
         self._marker.touch(0o600)
-        with self._memories.shelf.lock:
+        with self._memories.indexing.lock:
             self._from_turns(preview)
             rewritten = self._from_vault([item for item in preview.items if item.type != "turn"])
         return Forgotten(len(preview.items), self.finish(), rewritten)

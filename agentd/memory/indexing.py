@@ -53,13 +53,15 @@ class Indexing:
         self._vault = vault
         self._history = history
         self._conversations = conversations
-        self._lock = threading.RLock()
+        # Whoever holds it is the only one to write notes and to index them: a note that agentd wrote must be
+        # indexed before anybody looks whether it was edited.
+        self.lock = threading.RLock()
         # Why a file is not indexed as it is, by path.
         self.problems: dict[str, str] = {}
 
     def turns(self) -> None:
         """Index what was said since the last call."""
-        with self._lock:
+        with self.lock:
             while found := self._conversations.turns_after(
                 int(self._index.mark("turns") or 0), _TURNS_AT_ONCE
             ):
@@ -70,7 +72,7 @@ class Indexing:
 
         Raises StoreUnavailable.
         """
-        with self._lock:
+        with self.lock:
             scan = self._vault.scan()
             known = self._index.files()
             unknown = [problem.path for problem in scan.problems]
@@ -93,7 +95,7 @@ class Indexing:
 
     def written(self, texts: dict[str, str | None], states: dict[str, FileState], message: str) -> None:
         """Index notes as agentd has just written them (None: removed), and commit them as its own."""
-        with self._lock:
+        with self.lock:
             for path, text in texts.items():
                 if text is None:
                     self._index.remove_file(path)
@@ -108,12 +110,12 @@ class Indexing:
 
     def removed_turns(self, rows: Iterable[int]) -> None:
         """Take turns out of the index."""
-        with self._lock:
+        with self.lock:
             self._index.remove_turns(rows)
 
     def check(self) -> list[str]:
         """Whether the index is what turns and vault say, one line for each thing that is not so."""
-        with self._lock:
+        with self.lock:
             mark = int(self._index.mark("turns") or 0)
             problems = self._index.check(turn_item(turn) for turn in self._all_turns(mark))
             known = self._index.files()
@@ -125,7 +127,7 @@ class Indexing:
 
     def rebuild(self) -> None:
         """Make the index anew from turns and vault."""
-        with self._lock:
+        with self.lock:
             self._index.clear()
             self.turns()
             self.files()

@@ -103,68 +103,71 @@ class Memories:
             raise InvalidMemory(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")
         if expires and not _DATE.fullmatch(expires):
             raise InvalidMemory(f"'{expires}' is no date; write 2027-01-31 or 2027-01-31T18:00:00Z")
-        now = utc_now()
-        slot = distil.slot(text)
-        mine = self.shelf.of(person)
-        for known in mine:
-            if _same_text(known.text, text) and not known.superseded_by:
-                seen = dataclasses.replace(
-                    known,
-                    seen=now,
-                    shared=known.shared or shared,
-                    expires=expires or known.expires,
-                    kind=kind or known.kind,
-                )
-                self.shelf.replace(path_of(person), seen, f"Seen again: {seen.id}")
-                return seen, []
-        memory = Memory(
-            id=self.shelf.new_id(max((known.id for known in mine), default="")),
-            text=text,
-            kind=kind or distil.kind(text),
-            created=now,
-            seen=now,
-            source=source,
-            trust=trust,
-            person=person,
-            shared=shared,
-            expires=expires,
-            slot=slot,
-        )
-        old = [known for known in mine if slot and known.slot == slot and not known.superseded_by]
-        if old:
-            memory = dataclasses.replace(memory, supersedes=old[-1].id)
-        place = path_of(person)
-        archived = self.shelf.put(memory, [(place, one) for one in old], f"Remember {memory.id}")
-        return memory, archived
+        with self.indexing.lock:
+            now = utc_now()
+            slot = distil.slot(text)
+            mine = self.shelf.of(person)
+            for known in mine:
+                if _same_text(known.text, text) and not known.superseded_by:
+                    seen = dataclasses.replace(
+                        known,
+                        seen=now,
+                        shared=known.shared or shared,
+                        expires=expires or known.expires,
+                        kind=kind or known.kind,
+                    )
+                    self.shelf.replace(path_of(person), seen, f"Seen again: {seen.id}")
+                    return seen, []
+            memory = Memory(
+                id=self.shelf.new_id(max((known.id for known in mine), default="")),
+                text=text,
+                kind=kind or distil.kind(text),
+                created=now,
+                seen=now,
+                source=source,
+                trust=trust,
+                person=person,
+                shared=shared,
+                expires=expires,
+                slot=slot,
+            )
+            old = [known for known in mine if slot and known.slot == slot and not known.superseded_by]
+            if old:
+                memory = dataclasses.replace(memory, supersedes=old[-1].id)
+            place = path_of(person)
+            archived = self.shelf.put(memory, [(place, one) for one in old], f"Remember {memory.id}")
+            return memory, archived
 
     def correct(self, id: str, text: str, person: str) -> tuple[Memory, list[Memory]]:
         """Put a memory with another text in the place of one, which goes to the archive.
 
         Raises NoSuchMemory, InvalidMemory, VaultConflict.
         """
-        item = self.item(id, person)
-        old = self._own_memory(item, person)
-        now = utc_now()
-        memory = dataclasses.replace(
-            old,
-            id=self.shelf.new_id(old.id),
-            text=_checked(text),
-            created=now,
-            seen=now,
-            source="person",
-            trust="owner" if person == OWNER else old.trust,
-            slot=distil.slot(text) or old.slot,
-            supersedes=old.id,
-        )
-        archived = self.shelf.put(memory, [(item_path(item), old)], f"Correct {old.id}")
-        return memory, archived
+        with self.indexing.lock:
+            item = self.item(id, person)
+            old = self._own_memory(item, person)
+            now = utc_now()
+            memory = dataclasses.replace(
+                old,
+                id=self.shelf.new_id(old.id),
+                text=_checked(text),
+                created=now,
+                seen=now,
+                source="person",
+                trust="owner" if person == OWNER else old.trust,
+                slot=distil.slot(text) or old.slot,
+                supersedes=old.id,
+            )
+            archived = self.shelf.put(memory, [(item_path(item), old)], f"Correct {old.id}")
+            return memory, archived
 
     def share(self, id: str, shared: bool, person: str) -> Memory:
         """Share a memory with everybody on this machine, or no longer."""
-        item = self.item(id, person)
-        memory = dataclasses.replace(self._own_memory(item, person), shared=shared)
-        self.shelf.replace(item_path(item), memory, f"{'Share' if shared else 'Do not share'} {id}")
-        return memory
+        with self.indexing.lock:
+            item = self.item(id, person)
+            memory = dataclasses.replace(self._own_memory(item, person), shared=shared)
+            self.shelf.replace(item_path(item), memory, f"{'Share' if shared else 'Do not share'} {id}")
+            return memory
 
     # ---- finding
 
@@ -303,8 +306,7 @@ class Memories:
 
     def check(self, *, repair: bool) -> tuple[list[str], list[str]]:
         """What is wrong and what was put right, a line each. Nobody's text is changed."""
-        # Between a note and its row in the index there is a moment.
-        with self.shelf.lock:
+        with self.indexing.lock:
             return self._check(repair)
 
     def _check(self, repair: bool) -> tuple[list[str], list[str]]:

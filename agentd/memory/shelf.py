@@ -6,7 +6,6 @@ written (note.py).
 """
 
 import dataclasses
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -38,13 +37,12 @@ class Shelf:
     def __init__(self, vault: Vault, indexing: Indexing) -> None:
         self._vault = vault
         self._indexing = indexing
-        # Whoever holds it is the only one to write notes.
-        self.lock = threading.RLock()
+        self._lock = indexing.lock
         self._last_id = ""
 
     def new_id(self, newest: str) -> str:
         """An id above `newest`, the newest there is, and above every one given out."""
-        with self.lock:
+        with self._lock:
             self._last_id = ids.new_id(max(newest, self._last_id))
             return self._last_id
 
@@ -66,7 +64,7 @@ class Shelf:
 
     def put(self, memory: Memory, superseded: Sequence[tuple[str, Memory]], message: str) -> list[Memory]:
         """Add a memory and archive others, each with the note that it is in; the archived ones."""
-        with self.lock:
+        with self._lock:
             archived = [
                 dataclasses.replace(old, superseded_by=memory.id, reason=memory.source)
                 for _, old in superseded
@@ -82,12 +80,12 @@ class Shelf:
 
     def replace(self, path: str, memory: Memory, message: str) -> None:
         """Write a memory in the place of the one with its id."""
-        with self.lock:
+        with self._lock:
             self._change({path: [("replace", memory)]}, message)
 
     def rewrite(self, texts: dict[str, str | None], message: str) -> None:
         """Write whole notes, None for one that goes."""
-        with self.lock:
+        with self._lock:
             states: dict[str, FileState] = {}
             for path, text in texts.items():
                 with _explained(path):
