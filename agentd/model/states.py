@@ -147,8 +147,7 @@ class States:
             return
         unfinished = place.with_suffix(UNFINISHED)
         try:
-            content = state(LARGEST)
-            if content is None or not self._make_room(len(content), place):
+            if (content := state(LARGEST)) is None:
                 return
             crc32 = _crc32(tokens, content)
             header = {
@@ -160,6 +159,7 @@ class States:
                 "shared": shared,
             }
             line = json.dumps(header, separators=(",", ":")).encode() + b"\n"
+            self._make_room(len(line) + len(content), place)
             if not _write(unfinished, [line, content], hurry):
                 return
             unfinished.rename(place)
@@ -231,11 +231,9 @@ class States:
             return None
         return saved if fits else None
 
-    def _make_room(self, size: int, place: Path | None = None) -> bool:
-        """Remove old states until one of `size` bytes can be kept at `place`; False if that cannot be.
-
-        Raises OSError.
-        """
+    def _make_room(self, size: int, place: Path | None = None) -> None:
+        """Remove old states until a file of `size` bytes can be kept at `place`, or just until there are no
+        more than there may be. Raises OSError."""
         assert self._own is not None
         ours = [saved for saved in self._saved.values() if saved.own and saved.path != place]
         # Every prompt begins with a shared one: it is the last to go.
@@ -253,7 +251,6 @@ class States:
             free += oldest.size
         if place and free < 0:
             raise OSError(errno.ENOSPC, "the disk is almost full")
-        return True
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
