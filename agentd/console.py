@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from agentd import client, display
 from agentd.answer import show_answer
 from agentd.errors import AgentError
+from agentd.reminder_command import tell_unseen
 
 PROMPT = "> "
-HISTORY_LINES = 1000
 
 _HELP = """\
 /new              begin a new session
@@ -55,13 +56,16 @@ class Chat:
 
     def run(self) -> int:
         """Talk until the person leaves; the exit status."""
-        history = _edit_lines() if sys.stdin.isatty() else None
+        if sys.stdin.isatty():
+            _edit_lines()
+            _remove_old_history()
         if self._on_console:
             # Ctrl-Z and Ctrl-\ would leave a console with nobody to bring the chat back.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
             signal.signal(signal.SIGQUIT, signal.SIG_IGN)
         self._greet()
         while True:
+            self._tell_reminders()
             try:
                 line = input(PROMPT if sys.stdin.isatty() else "").strip()
             except EOFError:
@@ -75,8 +79,6 @@ class Chat:
                 continue
             if not line:
                 continue
-            if history is not None:
-                _remember(history)
             if not self._handle(line):
                 return 0
 
@@ -96,7 +98,27 @@ class Chat:
         if status.get("problem"):
             display.error(status["problem"], "agent health")
         else:
+            self._recall_lines()
             self._introduce()
+
+    def _recall_lines(self) -> None:
+        """Let the arrow keys bring back what was asked in earlier chats; input() adds the lines of this one.
+
+        It is agentd that keeps it: a file of lines would still have what was forgotten.
+        """
+        try:
+            import readline
+        except ImportError:
+            return
+        try:
+            lines = client.call(self._path, "Lines")["lines"]
+        except AgentError as error:
+            display.error(error.message, error.hint)
+            return
+        for line in lines:
+            # As it was typed: see _handle(). Nothing but text, which the terminal would act upon.
+            if line.isprintable():
+                readline.add_history(f"/{line}" if line.startswith("/") else line)
 
     def _introduce(self) -> None:
         """Ask the owner's name, once: until somebody has told it, each new chat asks again."""
@@ -115,6 +137,14 @@ class Chat:
             display.error(error.message, error.hint)
         except (EOFError, KeyboardInterrupt, UnicodeDecodeError):
             display.write("\n")
+
+    def _tell_reminders(self) -> None:
+        """Write what rang since the last prompt."""
+        if not sys.stdin.isatty():
+            return
+        # What is wrong with agentd is told when it is asked something.
+        with suppress(AgentError):
+            tell_unseen(self._path)
 
     def _handle(self, line: str) -> bool:
         """Do what `line` says; False when it says to leave."""
@@ -153,8 +183,18 @@ class Chat:
                 display.status(client.call(self._path, "Status"))
             case "/session":
                 raise AgentError("which session?", "/sessions lists them; /session ID")
+            case _ if "." in name or self._is_skill(name[1:]):
+                self._say(f"{name} {argument}".strip())
             case _:
-                raise AgentError(f"there is no command {name}", "/help")
+                raise AgentError(f"there is no command {name}", "/help, agent skills")
+
+    def _is_skill(self, name: str) -> bool:
+        """Whether there is a skill or a command of that name; with a mistake in its file agentd tells it."""
+        reply = client.tools(self._path, "Skills")
+        named = (f"commands/{name}.md:", f"skills/{name}/", f"skills/{name}:")
+        return any(one["name"] == name for one in reply["skills"]) or any(
+            part in line for line in reply["problems"] for part in named
+        )
 
     def _say(self, text: str) -> None:
         parameters = {"text": text, "session": self.session, "max_tokens": self._max_tokens}
@@ -165,35 +205,21 @@ class Chat:
         self.session = session
 
 
-def _edit_lines() -> Path | None:
-    """Turn on line editing; the history file, None where there is none to keep.
+def _edit_lines() -> None:
+    """Turn on line editing.
 
     readline is not in every image: without it the terminal's own line editing is used.
     """
-    try:
+    with suppress(ImportError):
         import readline
-    except ImportError:
-        return None
-    # The escape sequences of bracketed paste disturb serial terminals.
-    readline.parse_and_bind("set enable-bracketed-paste off")
+
+        # The escape sequences of bracketed paste disturb serial terminals.
+        readline.parse_and_bind("set enable-bracketed-paste off")
+
+
+def _remove_old_history() -> None:
+    # Chats before this one kept each line in a file, also when it was forgotten.
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("STATE_DIRECTORY") or ""
-    try:
+    with suppress(OSError, RuntimeError):
         folder = Path(base) if base else Path.home() / ".local" / "state"
-        history = folder / "agent" / "chat-history"
-        history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        history.touch(mode=0o600)
-        readline.read_history_file(history)
-    except (OSError, RuntimeError):
-        return None
-    readline.set_history_length(HISTORY_LINES)
-    return history
-
-
-def _remember(history: Path) -> None:
-    import readline
-
-    # Line by line: a console may lose its power at any time. A full disk must not end the chat.
-    try:
-        readline.append_history_file(1, history)
-    except OSError:
-        return
+        (folder / "agent" / "chat-history").unlink(missing_ok=True)

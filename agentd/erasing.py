@@ -46,7 +46,7 @@ def erase_turns(database: sqlite3.Connection, rows: Iterable[int]) -> list[int]:
 
 def erase_sources(database: sqlite3.Connection, ids: Iterable[str]) -> None:
     """Take what is shown under these ids out of what was recalled for answers, and out of what the model
-    read for them."""
+    read for them, with the summaries that were made of that."""
     gone = set(ids)
     found = database.execute(
         "SELECT id, sources FROM turns WHERE sources != '' AND EXISTS"
@@ -57,9 +57,15 @@ def erase_sources(database: sqlite3.Connection, ids: Iterable[str]) -> None:
         left = [source for source in json.loads(sources) if source["id"] not in gone]
         database.execute("UPDATE turns SET sources = ? WHERE id = ?", (json.dumps(left), row))
     # What was recalled stands in the question as the model read it, too.
+    answers = json.dumps([row for row, _ in found])
     database.execute(
         f"UPDATE turns SET prompt = NULL WHERE id IN (SELECT answers FROM turns WHERE id {_THESE})",
-        (json.dumps([row for row, _ in found]),),
+        (answers,),
+    )
+    database.execute(
+        "UPDATE sessions SET summary = '', summary_to = 0 WHERE id IN"
+        f" (SELECT session FROM turns WHERE id {_THESE})",
+        (answers,),
     )
 
 

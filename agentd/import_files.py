@@ -20,6 +20,8 @@ from agentd.errors import AgentError
 CONVERSATIONS = "conversations.json"
 # What agentd takes (memory/transfer.py): years of talk. A zip file that unpacks to more may be a trap.
 LARGEST = 64 << 20
+# An archive is read piece by piece.
+LARGEST_ARCHIVE = 1 << 30
 _NOTE = ".md"
 
 
@@ -49,7 +51,12 @@ def open_import(path: Path, given: str | None) -> Found:
     except OSError as error:
         raise AgentError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return Found(file, given or _guessed(path, file))
+        found = Found(file, given or _guessed(path, file))
+        # Said before all of it has been sent.
+        largest = LARGEST_ARCHIVE if found.format == "archive" else LARGEST
+        if os.fstat(file.fileno()).st_size > largest:
+            raise AgentError(f"{path} is larger than {largest >> 20} MiB")
+        return found
     except BaseException:
         file.close()
         raise
@@ -89,11 +96,11 @@ def _packed(folder: Path) -> BinaryIO:
             hidden = any(part.startswith(".") for part in below.parts)
             if hidden or not path.is_file() or path.is_symlink():
                 continue
-            archive.add(path, str(below), recursive=False)
-            if packed.tell() > LARGEST:
+            if packed.tell() + path.stat().st_size > LARGEST:
                 raise AgentError(
                     f"{folder} holds more than {LARGEST >> 20} MiB of notes", "import a part of it"
                 )
+            archive.add(path, str(below), recursive=False)
     packed.seek(0)
     return packed
 

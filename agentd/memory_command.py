@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agentd import client, display, memory_display
-from agentd.answer import print_json
+from agentd.confirm import is_confirmed
+from agentd.display import print_json
 from agentd.errors import AgentError
 from agentd.memory.memory import KINDS
 
@@ -173,11 +174,7 @@ def _forget(given: argparse.Namespace) -> int:
         )
     if not given.yes:
         memory_display.preview(preview["items"])
-        if not sys.stdin.isatty():
-            raise AgentError("nothing was forgotten: nobody is there to say yes", "--yes")
-        answer = input("Forget this for ever? Type yes: ")
-        if answer.strip().lower() != "yes":
-            display.note("nothing was forgotten")
+        if not is_confirmed("Forget this for ever?", "forgotten"):
             return client.FAILED
     reply = client.memory(given.socket, "Forget", client.LONG_PATIENCE, token=preview["token"])
     print_json(reply) if given.json else memory_display.forgotten(reply)

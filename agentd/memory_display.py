@@ -46,17 +46,17 @@ def memories(found: Sequence[dict[str, Any]]) -> None:
         memory(one)
 
 
-def _hit(hit: dict[str, Any]) -> None:
+def _hit(hit: dict[str, Any], text: str) -> None:
     who = f"{hit['speaker']}: " if hit["speaker"] else ""
     place = f"  [{hit['file']}]" if hit["type"] == "passage" else ""
     score = f"{hit['score']:5.2f}  " if hit["score"] else ""
-    display.write(f"{score}{hit['id']:14}  {_date(hit['time'])}  {who}{_line(hit['text'])}{place}\n")
+    display.write(f"{score}{hit['id']:14}  {_date(hit['time'])}  {who}{text}{place}\n")
 
 
 def hits(reply: dict[str, Any]) -> None:
     """What a search found, the best first."""
     for hit in reply["hits"]:
-        _hit(hit)
+        _hit(hit, _line(hit["text"]))
     if not reply["hits"]:
         display.note("nothing was found")
     elif not reply["confident"]:
@@ -66,9 +66,9 @@ def hits(reply: dict[str, Any]) -> None:
 
 
 def preview(items: Sequence[dict[str, Any]]) -> None:
-    """What would be forgotten."""
+    """What would be forgotten, each text as a whole: nobody can agree to what they do not see."""
     for item in items:
-        _hit({**item, "score": 0})
+        _hit({**item, "score": 0}, item["text"].strip().replace("\n", f"\n{' ' * 28}"))
 
 
 def shown(reply: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def forgotten(reply: dict[str, Any]) -> None:
     """What was removed."""
     display.write(
         f"forgotten: {reply['items']} items, {reply['states']} saved states;"
-        f" {reply['rewritten']} commits were rewritten\n"
+        f" {reply['rewritten']} older versions of notes were rewritten\n"
     )
 
 

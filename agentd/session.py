@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from agentd import erasing
 from agentd.database import Database
 from agentd.errors import Busy, InvalidQuestion, NoSuchSession
+from agentd.exclusion import Exclusion
 from agentd.memory.memory import OWNER
 from agentd.session_rows import FORKED, check_owned, new_session, shown_id, title_of
 
+# A question of more characters was pasted or piped: no line to be typed again.
+LONGEST_LINE = 1000
 # SQLite's largest row id.
 MAX_ID = (1 << 63) - 1
 _TURN_ROW = (
@@ -116,6 +119,8 @@ class Conversations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Whoever answers or forgets holds it all the while.
+        self.exclusion = Exclusion()
         # The answers that are being written, by their turn ids; guarded by the database's lock.
         self._open: set[int] = set()
 
@@ -304,8 +309,22 @@ class Conversations:
             )
         return fork
 
+    def forks(self, session: str, person: str = OWNER) -> list[Session]:
+        """The forks that have copies of a session's turns, newest first; those of its forks, too.
+
+        Raises NoSuchSession.
+        """
+        with self._database.reading() as database:
+            check_owned(database, session, person)
+            rows = database.execute(
+                f"{_SESSION} WHERE id != ?1 AND id IN (SELECT session FROM turns WHERE original IN"
+                " (SELECT coalesce(original, id) FROM turns WHERE session = ?1)) ORDER BY last_turn DESC",
+                (session,),
+            ).fetchall()
+        return [Session(*row) for row in rows]
+
     def delete(self, session: str, person: str = OWNER) -> list[int]:
-        """Remove a session and its turns; their row ids. Forks of it stay.
+        """Remove a session and its turns; their row ids. Forks of it stay, with their copies.
 
         Raises NoSuchSession, and Busy while an answer in it is being written.
         """
@@ -351,6 +370,21 @@ class Conversations:
                     found.append(turn)
         return found[::-1], False
 
+    def lines(self, limit: int, person: str = OWNER) -> list[str]:
+        """The last `limit` questions of a person in one line, over all sessions, the newest last.
+
+        Not those that were imported, or copied by a fork, or have more than LONGEST_LINE characters.
+        """
+        with self._database.reading() as database:
+            rows = database.execute(
+                "SELECT turns.text FROM turns JOIN sessions ON sessions.id = session"
+                " WHERE person = ? AND role = 'person' AND origin = '' AND original IS NULL"
+                " AND length(text) BETWEEN 1 AND ? AND instr(text, char(10)) = 0"
+                " ORDER BY turns.id DESC LIMIT ?",
+                (person, LONGEST_LINE, limit),
+            ).fetchall()
+        return [text for (text,) in rows[::-1]]
+
     def turns_after(self, row: int, limit: int) -> list[TurnRow]:
         """The next `limit` finished turns with text after the turn `row`, of all people, by row.
 
@@ -395,6 +429,25 @@ class Conversations:
             ).fetchall()
         return [row for (row,) in rows]
 
+    def unsettled(self) -> int:
+        """The first turn that is not finished or has yet to come: where turns_after() ends."""
+        with self._database.reading() as database:
+            row = database.execute(
+                "SELECT coalesce((SELECT min(id) FROM turns WHERE status = 'answering'),"
+                " (SELECT max(id) + 1 FROM turns), 1)"
+            ).fetchone()
+        return int(row[0])
+
+    def answers_beside(self, rows: Collection[int], since: int) -> list[int]:
+        """The answers from the turn `since` on in the sessions that these turns are in."""
+        with self._database.reading() as database:
+            found = database.execute(
+                "SELECT id FROM turns WHERE id >= ? AND role = 'agent' AND session IN"
+                " (SELECT session FROM turns WHERE id IN (SELECT value FROM json_each(?)))",
+                (since, json.dumps(list(rows))),
+            ).fetchall()
+        return [row for (row,) in found]
+
     def context_from(self, begun: Begun) -> int:
         """The turn from which the model reads a session."""
         with self._database.reading() as database:
@@ -402,17 +455,6 @@ class Conversations:
                 "SELECT context_from FROM sessions WHERE id = ?", (begun.session,)
             ).fetchone()
         return 0 if row is None else int(row[0])
-
-    def mark(self, name: str) -> str:
-        """What set_mark() stored last under a name, empty if nothing."""
-        with self._database.reading() as database:
-            row = database.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
-        return "" if row is None else str(row[0])
-
-    def set_mark(self, name: str, value: str) -> None:
-        """Store how far something that follows the turns has come."""
-        with self._database.writing() as database:
-            database.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?, ?)", (name, value))
 
     def sources(self, row: int) -> str:
         """What was recalled for the answer `row`, as finish() was given it; empty if nothing was."""

@@ -1,13 +1,12 @@
 """`agent sessions ...` and `agent whoami`: conversations and people, as the command line has them."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from agentd import client, display
-from agentd.answer import print_json
-from agentd.errors import AgentError
+from agentd.confirm import is_confirmed
+from agentd.display import print_json
 
 Parsers = Callable[..., argparse.ArgumentParser]
 
@@ -102,16 +101,21 @@ def _search(path: str, query: str) -> list[dict[str, Any]]:
 
 def _delete(given: argparse.Namespace) -> int:
     if not given.yes:
-        turns = client.history(given.socket, given.id, 4)
-        if not sys.stdin.isatty():
-            raise AgentError("nothing was deleted: nobody is there to say yes", "--yes")
-        display.history(turns)
-        if input("Delete this session and everything said in it? Type yes: ").strip().lower() != "yes":
-            display.note("nothing was deleted")
+        display.history(client.history(given.socket, given.id, 4))
+        forks = client.call(given.socket, "Forks", session=given.id)["sessions"]
+        _tell_forks([fork["id"] for fork in forks])
+        if not is_confirmed("Delete this session and everything said in it?", "deleted"):
             return client.FAILED
     reply = client.call(given.socket, "Delete", client.LONG_PATIENCE, session=given.id)
     if given.json:
         print_json(reply)
     else:
         display.write(f"deleted: {reply['turns']} turns\n")
+        _tell_forks(reply["forks"])
     return 0
+
+
+def _tell_forks(ids: list[str]) -> None:
+    if ids:
+        forks = "1 fork keeps" if len(ids) == 1 else f"{len(ids)} forks keep"
+        display.note(f"{forks} a copy of it: {', '.join(ids)}")

@@ -18,7 +18,7 @@ _TURN = (
     *("id", "session", "role", "text", "status", "time", "answers", "prompt"),
     *("speaker", "ref", "sources", "original"),
 )
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE = 100
 _STATUSES = frozenset({"complete", "interrupted", "failed", "forgotten"})
 
 
@@ -32,11 +32,22 @@ class Restored:
     moved: dict[int, int] = field(default_factory=dict)
 
 
-def dump(database: Database, person: str) -> Iterator[bytes]:
-    """The person's sessions, then their finished turns, as lines of JSON."""
+@dataclass(slots=True)
+class _Found:
+    """The last row that turns had before the restore; in each session the last that was found moved."""
+
+    last: int
+    moved: dict[str, int] = field(default_factory=dict)
+
+
+def dump(database: Database, person: str, upto: int) -> Iterator[bytes]:
+    """The person's finished turns up to the row `upto` as lines of JSON, after the sessions of these."""
     with database.reading() as connection:
+        # In the order in which they were made, so that a fork comes after what it was forked from.
         sessions = connection.execute(
-            f"SELECT {', '.join(_SESSION)} FROM sessions WHERE person = ? ORDER BY id", (person,)
+            f"SELECT {', '.join(_SESSION)} FROM sessions WHERE person = ? AND EXISTS"
+            " (SELECT 1 FROM turns WHERE session = sessions.id AND turns.id <= ?) ORDER BY rowid",
+            (person, upto),
         ).fetchall()
     for row in sessions:
         yield _line({"session": dict(zip(_SESSION, row, strict=True))})
@@ -45,9 +56,9 @@ def dump(database: Database, person: str) -> Iterator[bytes]:
         with database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {', '.join(f'turns.{name}' for name in _TURN)} FROM turns JOIN sessions"
-                " ON sessions.id = session WHERE person = ? AND turns.id > ? AND status != 'answering'"
-                " ORDER BY turns.id LIMIT ?",
-                (person, after, _ROWS_AT_ONCE),
+                " ON sessions.id = session WHERE person = ? AND turns.id > ? AND turns.id <= ?"
+                " AND status != 'answering' ORDER BY turns.id LIMIT ?",
+                (person, after, upto, _ROWS_AT_ONCE),
             ).fetchall()
         if not rows:
             return
@@ -56,27 +67,28 @@ def dump(database: Database, person: str) -> Iterator[bytes]:
         after = rows[-1][0]
 
 
-def restore(database: Database, person: str, lines: Iterable[bytes]) -> Restored:
-    """Store what is not there yet, all of it or nothing. Raises BadImport, StoreUnavailable."""
+def restore(connection: sqlite3.Connection, person: str, lines: Iterable[bytes]) -> Restored:
+    """Store what is not there yet, in the caller's transaction, which is to be rolled back on BadImport."""
     done = Restored()
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM turns").fetchone()
+    found = _Found(last)
     restored: list[str] = []
-    with database.writing() as connection:
-        for number, line in enumerate(lines, start=1):
-            kind, record = _record(line, number)
-            try:
-                if kind == "session":
-                    _restore_session(connection, person, record, done)
-                    restored.append(record["id"])
-                else:
-                    _restore_turn(connection, person, record, done)
-            except (sqlite3.IntegrityError, KeyError, TypeError) as error:
-                raise BadImport(f"turns.jsonl, line {number}: {error}") from error
-        connection.execute(
-            "UPDATE sessions SET last_turn ="
-            " (SELECT coalesce(max(id), 0) FROM turns WHERE session = sessions.id)"
-            " WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(restored),),
-        )
+    for number, line in enumerate(lines, start=1):
+        kind, record = _record(line, number)
+        try:
+            if kind == "session":
+                _restore_session(connection, person, record, done)
+                restored.append(record["id"])
+            else:
+                _restore_turn(connection, person, record, done, found)
+        except (sqlite3.IntegrityError, KeyError, TypeError) as error:
+            raise BadImport(f"turns.jsonl, line {number}: {error}") from error
+    connection.execute(
+        "UPDATE sessions SET last_turn ="
+        " (SELECT coalesce(max(id), 0) FROM turns WHERE session = sessions.id)"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(restored),),
+    )
     return done
 
 
@@ -98,7 +110,9 @@ def _restore_session(
     done.sessions += 1
 
 
-def _restore_turn(database: sqlite3.Connection, person: str, record: dict[str, Any], done: Restored) -> None:
+def _restore_turn(
+    database: sqlite3.Connection, person: str, record: dict[str, Any], done: Restored, found: _Found
+) -> None:
     row = int(record["id"])
     if record["status"] not in _STATUSES:
         raise BadImport(f"turn {row} has the status {record['status']!r}")
@@ -107,24 +121,17 @@ def _restore_turn(database: sqlite3.Connection, person: str, record: dict[str, A
     ).fetchone()
     if owned is None:
         raise BadImport(f"turn {row} is of the session {record['session']!r}, which is not in the archive")
-    there = database.execute("SELECT session, time, role FROM turns WHERE id = ?", (row,)).fetchone()
-    if there == (record["session"], record["time"], record["role"]):
+    known = _known(database, record, found)
+    if known is not None:
         done.known += 1
-        return
-    # One that was moved by an earlier import of the same archive.
-    again = database.execute(
-        "SELECT id FROM turns WHERE session = ? AND time = ? AND role = ? AND text = ?",
-        (record["session"], record["time"], record["role"], record["text"]),
-    ).fetchone()
-    if again is not None:
-        done.known += 1
-        done.moved[row] = again[0]
+        if known != row:
+            done.moved[row] = known
         return
     values = dict(record)
     for name in ("answers", "original"):
         if values[name] is not None:
             values[name] = done.moved.get(values[name], values[name])
-    if there is not None:
+    if database.execute("SELECT 1 FROM turns WHERE id = ?", (row,)).fetchone():
         values["id"] = None
     marks = ", ".join("?" for _ in _TURN)
     new = database.execute(
@@ -134,6 +141,33 @@ def _restore_turn(database: sqlite3.Connection, person: str, record: dict[str, A
     if new != row:
         done.moved[row] = new
     done.turns += 1
+
+
+def _known(database: sqlite3.Connection, record: dict[str, Any], found: _Found) -> int | None:
+    """The row that a turn has already: its own, or the one that an earlier import has moved it to.
+
+    A turn may have been forgotten in one of the places and not in the other.
+    """
+    row, session = record["id"], record["session"]
+    moved = found.moved.get(session, 0)
+    same = database.execute(
+        "SELECT 1 FROM turns WHERE id = ? AND id <= ? AND session = ? AND time = ? AND role = ?"
+        " AND (text = ? OR 'forgotten' IN (status, ?))",
+        (row, found.last, session, record["time"], record["role"], record["text"], record["status"]),
+    ).fetchone()
+    # Below the last that was found moved, an equal one of the same second may have been moved to this row.
+    if same and row > moved:
+        return int(row)
+    # They were moved in their order: so of two that are equal each is found, and none is looked for twice.
+    again = database.execute(
+        "SELECT id FROM turns WHERE session = ? AND id > ? AND id <= ? AND time = ? AND role = ?"
+        " AND (text = ? OR status = 'forgotten') ORDER BY id LIMIT 1",
+        (session, moved, found.last, record["time"], record["role"], record["text"]),
+    ).fetchone()
+    if again is not None:
+        found.moved[session] = again[0]
+        return int(again[0])
+    return int(row) if same else None
 
 
 def _record(line: bytes, number: int) -> tuple[str, dict[str, Any]]:

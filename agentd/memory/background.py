@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from agentd import log, prompt
 from agentd.call import AbandonedError, Watch
+from agentd.database import Database
 from agentd.errors import Refusal, StoreUnavailable
-from agentd.memory import distil
+from agentd.memory.distilling import Distilling
 from agentd.memory.forgetting import Forgetting
 from agentd.memory.memories import Memories
-from agentd.memory.memory import OWNER
 from agentd.memory.watch import Watcher
 from agentd.worker import ContextExceededError, WorkerError
 
@@ -29,10 +29,6 @@ _RETRY = 10.0
 _SETTLE = 0.2
 # How long a caller waits for memory that is being opened.
 _OPENING_TIME = 60.0
-# The turns that were looked at for what is worth remembering; kept with the turns, not in the index, or an
-# index made anew would bring back what was forgotten.
-_DISTILLED = "distilled"
-_TURNS_AT_ONCE = 200
 # What the state of the beginning of every prompt is kept as.
 _PREFIX = "prefix"
 
@@ -43,18 +39,22 @@ class Background:
     def __init__(
         self,
         make: Callable[[], Memories],
+        database: Database,
         is_idle: Callable[[], bool],
         opened: Callable[[Memories], None],
     ) -> None:
-        """`make` opens the memories, on the thread; `is_idle` is whether no question is being answered.
+        """`make` opens the memories, on the thread; `database` has the turns that they follow.
 
-        `opened` is called once the vault has been looked at, and again after a failure.
+        `is_idle` is whether no question is being answered. `opened` is called once the vault has been looked
+        at, and again after a failure.
         """
         self._make = make
+        self._database = database
         self._is_idle = is_idle
         self._when_open = opened
         self._memories: Memories | None = None
         self._forgetting: Forgetting | None = None
+        self._distilling: Distilling | None = None
         self._problem = "memory is being opened"
         self._opened = threading.Condition()
         self._prefixed = False
@@ -97,6 +97,14 @@ class Background:
             assert self._forgetting is not None, memories
             return self._forgetting
 
+    @property
+    def distilling(self) -> Distilling:
+        """Distilling, once the memories are open. Raises StoreUnavailable."""
+        memories = self.memories
+        with self._opened:
+            assert self._distilling is not None, memories
+            return self._distilling
+
     def _run(self) -> None:
         while not self._stopping:
             try:
@@ -121,7 +129,8 @@ class Background:
         memories.vault.tidy()
         with self._opened:
             self._memories = memories
-            self._forgetting = Forgetting(memories)
+            self._forgetting = Forgetting(memories, self._states_gone)
+            self._distilling = Distilling(memories, self._database)
             self._opened.notify_all()
         return memories
 
@@ -152,10 +161,13 @@ class Background:
     def _catch_up(self, memories: Memories) -> None:
         """Index, distil and embed what there is, a step at a time."""
         memories.indexing.turns()
-        while not self._stopping and self._distil(memories):
+        while not self._stopping and self.distilling.step():
             pass
         if not self._prefixed and self._is_idle():
-            self._prefixed = self._read_prefix(memories)
+            # Before the reading: what is forgotten while it lasts takes it back.
+            self._prefixed = True
+            if not self._read_prefix(memories):
+                self._prefixed = False
         while not self._stopping:
             if not self._is_idle():
                 select.select([self._stop], [], [], 1.0)
@@ -163,6 +175,11 @@ class Background:
             if not self._embed(memories):
                 return
             memories.indexing.turns()
+
+    def _states_gone(self) -> None:
+        """The model's saved states were removed: what every prompt begins with is to be read again."""
+        self._prefixed = False
+        self.wake()
 
     def _read_prefix(self, memories: Memories) -> bool:
         """Have the model read what every prompt begins with, or load it; whether it is done."""
@@ -195,20 +212,3 @@ class Background:
             return False
         memories.index.put_vectors(zip((row for row, _ in pending), vectors, strict=True))
         return True
-
-    def _distil(self, memories: Memories) -> bool:
-        """Remember what was said about a life; whether there may be more."""
-        conversations = memories.conversations
-        found = conversations.turns_after(int(conversations.mark(_DISTILLED) or 0), _TURNS_AT_ONCE)
-        for turn in found:
-            # What was imported was said to somebody else, a fork's copy was looked at where it was said, and
-            # what was asked for was stored already.
-            elsewhere = turn.ref is not None or turn.original is not None
-            if turn.role == "person" and not elsewhere and distil.explicit(turn.text) is None:
-                trust = "agent" if turn.person == OWNER else "untrusted"
-                for one in distil.findings(turn.text):
-                    memories.add(
-                        one.text, turn.person, kind=one.kind, source=f"turn:{turn.row}", trust=trust
-                    )
-            conversations.set_mark(_DISTILLED, str(turn.row))
-        return len(found) == _TURNS_AT_ONCE

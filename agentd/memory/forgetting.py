@@ -5,17 +5,21 @@ it, and if asked the turns that it came from and the answers that rest on it; th
 its note, then in the note itself; the rows of the index; the saved states of the model. The note comes last
 of what can be found again, so whoever is interrupted can say it again; a marker has what only cleans up done
 at the next start. What a disk keeps in blocks that no file has any more is not agentd's to remove.
+
+An answer under way may have read what is to be forgotten, and would store it with its end (its text, its
+sources, its prompt, the summary of its session, the model's state): forgetting waits for it, no question
+begins meanwhile (exclusion.py), and what it has stored is then forgotten like everything else.
 """
 
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from agentd.call import Watch
-from agentd.errors import InvalidMemory, NoSuchMemory, PreviewExpired
+from agentd.errors import InvalidMemory, NoSuchMemory, PreviewExpired, StoreUnavailable
 from agentd.memory import note
 from agentd.memory.items import Item
 from agentd.memory.memories import Memories
@@ -28,6 +32,8 @@ from agentd.worker import WorkerError
 # Seconds that a preview holds.
 PREVIEW_TIME = 300.0
 MOST_PREVIEWS = 100
+# Seconds that forgetting waits for answers under way, whoever asked: what is shared is read for all people.
+WAITING = 60.0
 # What a query may find for certain; more is no query but a cleaning.
 MOST_ITEMS = 50
 # A text shorter than this is not looked for as a copy: it would be found everywhere.
@@ -36,7 +42,7 @@ _SHORTEST_COPY = 12
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How much went: items, saved states of the model, versions of notes that were rewritten."""
+    """How much went: items, saved states of the model, and out of how many old versions of notes."""
 
     items: int
     states: int
@@ -49,13 +55,17 @@ class _Preview:
     made: float
     items: tuple[Item, ...]
     turns: bool
+    # The first turn that was not finished when it was made: from there on nothing could be shown.
+    since: int
 
 
 class Forgetting:
     """Previews and what becomes of them."""
 
-    def __init__(self, memories: Memories) -> None:
+    def __init__(self, memories: Memories, states_gone: Callable[[], None]) -> None:
+        """`states_gone` is called whenever the model's saved states were removed."""
         self._memories = memories
+        self._states_gone = states_gone
         self._marker = memories.state / "forgetting"
         self._previews: dict[str, _Preview] = {}
         self._lock = threading.Lock()
@@ -65,10 +75,12 @@ class Forgetting:
     ) -> tuple[str, list[Item]]:
         """A token, and what it would remove: an item and what it superseded, or all with a query's words.
 
+        With `turns` also what was said that it came from, and the answers that rest on any of it.
         Raises NoSuchMemory, InvalidMemory.
         """
         if (id is None) == (query is None):
             raise InvalidMemory("give an id or a query")
+        since = self._memories.conversations.unsettled()
         if id is not None:
             found = [self._memories.item(id, person)]
         else:
@@ -86,36 +98,64 @@ class Forgetting:
         items = self._with_relatives(found, person, turns)
         token = secrets.token_urlsafe(12)
         with self._lock:
-            self._previews[token] = _Preview(person, time.monotonic(), tuple(items), turns)
+            self._previews[token] = _Preview(person, time.monotonic(), tuple(items), turns, since)
             while len(self._previews) > MOST_PREVIEWS:
                 self._previews.pop(next(iter(self._previews)))
         return token, items
 
     def forget(self, token: str, person: str) -> Forgotten:
-        """Remove what a preview showed. Raises PreviewExpired, VaultConflict."""
+        """Remove what a preview showed.
+
+        Raises PreviewExpired, VaultConflict, and Busy while an answer is being written: the preview stays.
+        """
+        self._known(token, person)
+        with self._memories.conversations.exclusion.forgetting(WAITING):
+            preview = self._known(token, person)
+            with self._lock:
+                self._previews.pop(token, None)
+            return self._forget(preview)
+
+    def _known(self, token: str, person: str) -> _Preview:
         with self._lock:
-            preview = self._previews.pop(token, None)
+            preview = self._previews.get(token)
         if preview is None or preview.person != person:
             raise PreviewExpired("there is no such preview, or it was used already")
         if time.monotonic() - preview.made > PREVIEW_TIME:
             raise PreviewExpired("the preview is older than five minutes")
+        return preview
+
+    def _forget(self, preview: _Preview) -> Forgotten:
         for item in preview.items:
             with suppress(NoSuchMemory):
-                if self._memories.item(item.id, person).text != item.text:
+                if self._memories.item(item.id, preview.person).text != item.text:
                     raise PreviewExpired(f"{item.id} has changed since it was shown")
-        self._marker.touch(0o600)
+        self._begin()
         with self._memories.indexing.lock:
             self._from_turns(preview)
             rewritten = self._from_vault([item for item in preview.items if item.type != "turn"])
         return Forgotten(len(preview.items), self.finish(), rewritten)
 
-    def delete_session(self, session: str, person: str) -> int:
-        """Remove a session and everything said in it; how many turns. Raises NoSuchSession, Busy."""
-        rows = self._memories.conversations.delete(session, person)
-        self._marker.touch(0o600)
-        self._memories.indexing.removed_turns(rows)
-        self.finish()
-        return len(rows)
+    def delete_session(self, session: str, person: str) -> tuple[int, list[str]]:
+        """Remove a session and everything said in it; how many turns, and the forks that keep copies.
+
+        Raises NoSuchSession, and Busy while an answer is being written.
+        """
+        conversations = self._memories.conversations
+        conversations.session(session, person)
+        with conversations.exclusion.forgetting(WAITING):
+            forks = [fork.id for fork in conversations.forks(session, person)]
+            rows = conversations.delete(session, person)
+            self._begin()
+            self._memories.indexing.removed_turns(rows)
+            self.finish()
+        return len(rows), forks
+
+    def _begin(self) -> None:
+        """Leave the marker. Raises StoreUnavailable."""
+        try:
+            self._marker.touch(0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"forgetting cannot begin: {error.strerror}") from error
 
     def finish(self) -> int:
         """Clean what could hold a copy, if forgetting was begun: free pages, the words of the index, saved
@@ -126,6 +166,7 @@ class Forgetting:
         self._memories.conversations.scrub()
         states = self.forget_states()
         self._marker.unlink(missing_ok=True)
+        self._states_gone()
         return states
 
     def forget_states(self) -> int:
@@ -136,22 +177,24 @@ class Forgetting:
             return self._memories.remove_states()
 
     def _with_relatives(self, found: Sequence[Item], person: str, turns: bool) -> list[Item]:
-        """The items, what they superseded, and with `turns` what was said that they came from."""
+        """The items, what they superseded, and with `turns` what was said that they came from, and the
+        answers that rest on any of it."""
         items = {item.id: item for item in found}
-        for item in found:
-            while item.type == "memory":
-                memory = self._memories.shelf.get(item)
-                if turns and (turn := self._memories.turn_of(memory)) is not None and turn.person == person:
-                    with suppress(NoSuchMemory):
-                        for said in self._exchange(turn, person):
-                            items.setdefault(said.id, said)
-                try:
-                    item = self._memories.item(memory.supersedes, person)
-                except NoSuchMemory:
-                    break
-                if item.id in items:
-                    break
-                items[item.id] = item
+        mine = self._memories.everywhere(person)
+        waiting = [item for item in found if item.type == "memory"]
+        for item in waiting:
+            memory = self._memories.shelf.get(item)
+            if turns and (turn := self._memories.turn_of(memory)) is not None and turn.person == person:
+                for said in self._exchange(turn, person):
+                    items.setdefault(said.id, said)
+            for _, older in mine:
+                if older.superseded_by == item.id and older.id not in items:
+                    items[older.id] = self._memories.item(older.id, person)
+                    waiting.append(items[older.id])
+        if turns:
+            for row in self._memories.conversations.answers_from(items):
+                for said in self._said(row, person):
+                    items.setdefault(said.id, said)
         return list(items.values())
 
     def _exchange(self, turn: TurnRow, person: str) -> Iterator[Item]:
@@ -161,6 +204,13 @@ class Forgetting:
             if said.row == turn.row or (said.row > turn.row and said.role == "agent"):
                 with suppress(NoSuchMemory):
                     yield self._memories.item(said.id, person)
+
+    def _said(self, row: int, person: str) -> Iterator[Item]:
+        """A turn of this person's as the index has it."""
+        turn = self._memories.conversations.turn(row)
+        if turn is not None and turn.person == person:
+            with suppress(NoSuchMemory):
+                yield self._memories.item(turn.id, person)
 
     def _from_vault(self, items: Sequence[Item]) -> int:
         """Take memories and passages out of every version of their notes, and out of the notes."""
@@ -197,6 +247,8 @@ class Forgetting:
         rows = [item.position for item in preview.items if item.type == "turn"]
         if preview.turns:
             rows += conversations.answers_from(ids)
+            # Nobody has seen what was answered since, and it may repeat what it read of the session.
+            rows += conversations.answers_beside(rows, preview.since)
         conversations.erase_sources(ids)
         if rows:
             self._memories.indexing.removed_turns(conversations.erase_turns(rows))

@@ -4,8 +4,8 @@ The file is a cache. One that is damaged or has another schema is deleted and be
 and the marks are gone with it, so that whoever fills the index starts from nothing. WAL with
 synchronous=NORMAL: after a power cut the file is consistent but may lack its last commits, marks included,
 which are then made again (https://www.sqlite.org/pragma.html#pragma_synchronous). A file that cannot be
-opened (full or read-only disk) is left alone and tried again at each use. Not for: what is in the tables
-(index.py).
+opened (read-only disk, no room for a new one) is left alone and tried again at each use. Not for: what is in
+the tables (index.py).
 
 FTS5 keeps no text of its own: it reads the view `texts`, where a turn stands between its neighbours
 (https://www.sqlite.org/fts5.html#external_content_tables). Works with SQLite 3.40 and newer.
@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentd import log
-from agentd.database import transaction
+from agentd.database import code_of, connect, is_damage, transaction
 from agentd.errors import StoreUnavailable
 
 # Another number makes every file anew.
@@ -67,7 +67,6 @@ CREATE VIRTUAL TABLE words USING fts5 (
     tokenize = 'porter unicode61 remove_diacritics 2'
 );
 """
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 
 
 class IndexFile:
@@ -134,8 +133,9 @@ class IndexFile:
 
     def _connect(self) -> sqlite3.Connection | None:
         """A connection to the file with its tables; None if the file has to go."""
-        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+        connection: sqlite3.Connection | None = None
         try:
+            connection = connect(self.path)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 connection.close()
@@ -151,9 +151,10 @@ class IndexFile:
             for table in ("items", "vectors", "files", "marks", "words_data"):
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
         except sqlite3.Error as error:
-            connection.close()
+            if connection is not None:
+                connection.close()
             # SQLITE_ERROR: its tables are not what the version says.
-            if is_damage(error) or _code(error) == sqlite3.SQLITE_ERROR:
+            if is_damage(error) or code_of(error) == sqlite3.SQLITE_ERROR:
                 log.warning(f"the index {self.path} is made again: {error}")
                 return None
             raise
@@ -174,13 +175,3 @@ class IndexFile:
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
             except OSError as error:
                 raise StoreUnavailable(f"cannot delete the index {self.path}: {error}") from error
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file is damaged (https://www.sqlite.org/rescode.html)."""
-    return _code(error) in _DAMAGE
-
-
-def _code(error: sqlite3.Error) -> int:
-    # Python's own errors carry no code; an extended one has its kind in the low byte.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF

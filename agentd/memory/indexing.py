@@ -8,9 +8,11 @@ findable.
 
 import re
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Mapping
 
 from agentd import log
+from agentd.database import is_not_writable
 from agentd.errors import InvalidQuestion, StoreUnavailable
 from agentd.memory import note
 from agentd.memory.history import Author, History
@@ -22,6 +24,10 @@ from agentd.session import Conversations, TurnRow, utc_now
 
 # A search waits for the transaction that these are written in.
 _TURNS_AT_ONCE = 2000
+# And whoever remembers or asks for these: a fraction of a second. Then they have a moment to come in.
+_FILES_AT_ONCE = 200
+_BYTES_AT_ONCE = 8 << 20
+_MOMENT = 0.01
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?!\d)")
 
 
@@ -60,38 +66,65 @@ class Indexing:
         self.problems: dict[str, str] = {}
 
     def turns(self) -> None:
-        """Index what was said since the last call."""
+        """Index what was said since the last call. On a full disk that is for later: all else is found."""
         with self.lock:
             while found := self._conversations.turns_after(
                 int(self._index.mark("turns") or 0), _TURNS_AT_ONCE
             ):
-                self._index.add_turns(map(turn_item, found), up_to=found[-1].row)
+                try:
+                    self._index.add_turns(map(turn_item, found), up_to=found[-1].row)
+                except StoreUnavailable as refusal:
+                    if not is_not_writable(refusal):
+                        raise
+                    log.error(f"what was said cannot be indexed: {refusal.parameters['detail']}")
+                    return
 
     def files(self) -> int:
-        """Look at every note, and index what was changed by others; how many files. They become a commit.
+        """Look at every note, and index what was changed by others; how many files. They become commits.
 
-        Raises StoreUnavailable.
+        Many are taken some at a time, and others do their work in between. Raises StoreUnavailable.
         """
         with self.lock:
             scan = self._vault.scan()
             known = self._index.files()
             unknown = [problem.path for problem in scan.problems]
-            self.problems = {problem.path: problem.why for problem in scan.problems}
-            changes: dict[str, bytes | None] = {}
-            for state in scan.files:
-                if _same(state, known.get(state.path)) and state.path not in self.problems:
-                    continue
-                if (text := self._take(state, known.get(state.path))) is not None:
-                    changes[state.path] = text.encode()
-            there = {state.path for state in scan.files}
-            for path in known.keys() - there:
+            there = {state.path: state for state in scan.files}
+            changed = [
+                path
+                for path, state in there.items()
+                if not _same(state, known.get(path)) or path in self.problems
+            ]
+            # What was wrong with a note is told until it is read again.
+            self.problems = {path: why for path, why in self.problems.items() if path in there}
+            self.problems |= {problem.path: problem.why for problem in scan.problems}
+            gone = [
+                path
+                for path in known.keys() - there.keys()
                 # What lies below a folder that cannot be read is unknown, not gone.
-                if not any(path == place or path.startswith(f"{place}/") for place in unknown):
+                if not any(path == place or path.startswith(f"{place}/") for place in unknown)
+            ]
+        indexed = 0
+        for batch in _batches(there, changed, gone):
+            indexed += self._index_some(batch, there, known)
+            time.sleep(_MOMENT)
+        return indexed
+
+    def _index_some(
+        self, paths: Iterable[str], there: Mapping[str, FileState], known: Mapping[str, IndexedFile]
+    ) -> int:
+        """Index notes that differ from what is known of them, and commit them; how many were changed."""
+        changes: dict[str, bytes | None] = {}
+        with self.lock:
+            for path in paths:
+                if (state := there.get(path)) is not None:
+                    if (text := self._take(state, known.get(path))) is not None:
+                        changes[path] = text.encode()
+                elif self._is_gone(path):
                     self._index.remove_file(path)
                     changes[path] = None
             if changes:
                 self._commit(changes, "Edited by hand", "owner")
-            return len(changes)
+        return len(changes)
 
     def written(self, texts: dict[str, str | None], states: dict[str, FileState], message: str) -> None:
         """Index notes as agentd has just written them (None: removed), and commit them as its own."""
@@ -113,16 +146,19 @@ class Indexing:
         with self.lock:
             self._index.remove_turns(rows)
 
-    def check(self) -> list[str]:
-        """Whether the index is what turns and vault say, one line for each thing that is not so."""
+    def check(self) -> list[tuple[str, str]]:
+        """What in the index is not as turns and vault say: the path of a note, if it is one, and a line."""
         with self.lock:
             mark = int(self._index.mark("turns") or 0)
-            problems = self._index.check(turn_item(turn) for turn in self._all_turns(mark))
+            lines = self._index.check(turn_item(turn) for turn in self._all_turns(mark))
+            problems = [("", line) for line in lines]
             known = self._index.files()
             for state in self._vault.scan().files:
                 if not _same(state, known.pop(state.path, None)) and state.path not in self.problems:
-                    problems.append(f"{state.path} is not indexed as it is")
-            problems += [f"{path} is indexed and gone" for path in known if path not in self.problems]
+                    problems.append((state.path, f"{state.path} is not indexed as it is"))
+            problems += [
+                (path, f"{path} is indexed and gone") for path in known if path not in self.problems
+            ]
         return problems
 
     def rebuild(self) -> None:
@@ -141,14 +177,18 @@ class Indexing:
     def _take(self, state: FileState, known: IndexedFile | None) -> str | None:
         """Index a file that differs from what was known of it; its text if that is new."""
         try:
+            if self._vault.state(state.path) != state:
+                return None  # changed or gone since it was listed: whoever did it makes us look again
             text = self._vault.read(state.path)
             if known is not None and known.digest == digest(text):
                 # Touched, or saved without a change: only its state is new.
                 self._index.replace_file(state, known.digest, items_of(state.path, text))
+                self.problems.pop(state.path, None)
                 return None
             self._index.replace_file(state, digest(text), items_of(state.path, text))
+            self.problems.pop(state.path, None)
         except Missing:
-            return None  # gone since it was listed
+            return None  # gone since
         except (VaultError, NoteError) as error:
             why = error.why if isinstance(error, VaultError) else error.message
             if self.problems.get(state.path) != why:
@@ -157,12 +197,34 @@ class Indexing:
             return None
         return text
 
+    def _is_gone(self, path: str) -> bool:
+        try:
+            return self._vault.state(path) is None
+        except VaultError:
+            return False  # the next look tells what is there instead
+
     def _commit(self, changes: dict[str, bytes | None], message: str, author: Author) -> None:
         try:
             self._history.commit(changes, message, author, utc_now())
         except (StoreUnavailable, InvalidQuestion, ValueError) as error:
             # The vault itself is written: history is what can be done without.
             log.error(f"the change could not be recorded in the history: {type(error).__name__}")
+
+
+def _batches(
+    there: Mapping[str, FileState], changed: Iterable[str], gone: Iterable[str]
+) -> Iterator[list[str]]:
+    """All paths, as many at once as others may wait for."""
+    batch: list[str] = []
+    size = 0
+    for path in (*changed, *gone):
+        batch.append(path)
+        size += there[path].size if path in there else 0
+        if len(batch) >= _FILES_AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _same(state: FileState, known: IndexedFile | None) -> bool:

@@ -7,13 +7,14 @@ and go transfer.py's. Every method may raise StoreUnavailable.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentd.call import Watch
-from agentd.errors import InvalidMemory, NoSuchMemory
+from agentd.errors import InvalidMemory, NoSuchMemory, VaultConflict
 from agentd.memory import distil, note, recall
 from agentd.memory.history import History
 from agentd.memory.index import Index
@@ -22,7 +23,7 @@ from agentd.memory.items import Item, Scope
 from agentd.memory.memory import KINDS, OWNER, Memory
 from agentd.memory.note import NoteError
 from agentd.memory.recall import Recalled
-from agentd.memory.shelf import Shelf, item_path, path_of
+from agentd.memory.shelf import Shelf, archive_of, item_path, path_of
 from agentd.memory.vault import Vault, VaultError
 from agentd.session import Conversations, TurnRow, utc_now
 from agentd.worker import ModelWorker, WorkerError
@@ -33,6 +34,8 @@ _AROUND = 2
 _ALL = 1 << 30
 _SHORTEST_REVISION = 4
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
+# The path of a note that something is wrong with, empty if it is no note, and what to say of it.
+_Line = tuple[str, str]
 _TURN_SOURCE = re.compile(r"turn:t?(\d+)$")
 
 
@@ -146,10 +149,12 @@ class Memories:
         with self.indexing.lock:
             item = self.item(id, person)
             old = self._own_memory(item, person)
+            if old.superseded_by:
+                raise InvalidMemory(f"{id} has been replaced by {old.superseded_by}: correct that one")
             now = utc_now()
             memory = dataclasses.replace(
                 old,
-                id=self.shelf.new_id(old.id),
+                id=self.shelf.new_id(max([old.id, *(known.id for known in self.shelf.of(person))])),
                 text=_checked(text),
                 created=now,
                 seen=now,
@@ -238,41 +243,62 @@ class Memories:
         named = _TURN_SOURCE.match(memory.source)
         return self.conversations.turn(int(named[1])) if named else None
 
+    def everywhere(self, person: str) -> list[tuple[str, Memory]]:
+        """A person's memories, archived ones too, each with the path of its note.
+
+        Without those of notes that cannot be read.
+        """
+        scope = Scope(person, utc_now(), types=("memory",), archived=True)
+        found: list[tuple[str, Memory]] = []
+        for path in sorted({item_path(item) for item in self.index.all_items(scope)}):
+            with suppress(InvalidMemory, VaultConflict):
+                found += [(path, memory) for memory in self.shelf.within(path) if memory.person == person]
+        return found
+
     def restore(self, revision: str, id: str | None) -> list[str]:
         """Bring back a memory, or all that a commit changed, as it was before it; the notes that changed.
 
-        Raises InvalidMemory, InvalidQuestion for a revision that is none, VaultConflict.
+        What has taken the place of the memory goes to the archive. Raises InvalidMemory, VaultConflict, and
+        InvalidQuestion for a revision that is none.
         """
-        known = self.history.log(limit=_ALL)
-        index = next((n for n, one in enumerate(known) if one.revision.startswith(revision)), None)
-        if index is None or len(revision) < _SHORTEST_REVISION:
-            raise InvalidMemory(f"there is no change '{revision}'")
-        change = known[index]
-        before = known[index + 1].revision if index + 1 < len(known) else None
-        texts: dict[str, str | None] = {}
-        for path in change.paths:
-            data = self.history.file_at(before, path) if before else None
-            old = None if data is None else data.decode("utf-8", "replace")
+        with self.indexing.lock:
+            known = self.history.log(limit=_ALL)
+            index = next((n for n, one in enumerate(known) if one.revision.startswith(revision)), None)
+            if index is None or len(revision) < _SHORTEST_REVISION:
+                raise InvalidMemory(f"there is no change '{revision}'")
+            change = known[index]
+            before = known[index + 1].revision if index + 1 < len(known) else None
+            texts: dict[str, str | None] = {}
+            for path in change.paths:
+                data = self.history.file_at(before, path) if before else None
+                texts[path] = None if data is None else data.decode("utf-8", "replace")
+            message = f"Restore {id or 'what was'} before {change.revision[:12]}"
             if id is None:
-                texts[path] = old
-            elif (text := self._with_memory(path, old, id)) is not None:
-                texts[path] = text
-        if not texts:
-            raise InvalidMemory(f"{id} was not in what the change {revision} changed")
-        self.shelf.rewrite(texts, f"Restore {id or 'what was'} before {change.revision[:12]}")
-        return sorted(texts)
+                self.shelf.rewrite(texts, message)
+                return sorted(texts)
+            path, memory = _memory_in(texts, id, change.revision)
+            steps = self._restoring(path, memory)
+            self.shelf.change(steps, message)
+            return sorted({path for path, _ in steps})
 
-    def _with_memory(self, path: str, old: str | None, id: str) -> str | None:
-        """The note at `path` with the memory `id` as the text `old` has it; None if it is not in it."""
-        try:
-            found = [one for one in note.parse(old or "", path=path).memories if one.id == id]
-            text = self.vault.find(path) or ""
-            if not found:
-                return None
-            there = any(one.id == id for one in note.parse(text, path=path).memories)
-            return note.replace(text, found[0]) if there else note.add(text, found[0])
-        except NoteError as error:
-            raise InvalidMemory(error.message) from error
+    def _restoring(self, path: str, memory: Memory) -> list[tuple[str, list[tuple[str, Memory]]]]:
+        """How `memory` comes back to its note at `path`, for Shelf.change().
+
+        After a power cut between two steps `check` puts right what is in two notes, or another restore does.
+        """
+        there = self.everywhere(memory.person)
+        notes: dict[str, list[tuple[str, Memory]]] = {}
+        steps = []
+        successor = None if memory.superseded_by else _successor(there, memory.id)
+        if successor is not None:
+            place, old = successor
+            # What it superseded is what comes back.
+            old = dataclasses.replace(old, supersedes="", superseded_by=memory.id, reason="person")
+            steps.append((archive_of(old.person, old.created), [("add", old)]))
+            notes[place] = [("remove", old)]
+        copies = {place for place, one in there if one.id == memory.id}
+        notes.setdefault(path, []).append(("replace" if path in copies else "add", memory))
+        return [*steps, *notes.items(), *((copy, [("remove", memory)]) for copy in sorted(copies - {path}))]
 
     # ---- the whole
 
@@ -295,37 +321,42 @@ class Memories:
             "pending": counts.pending,
             "bytes": size,
             "embedder": self.worker.status().embedder or "none",
-            "problems": self.problems(),
+            "problems": _told_to(person, self._problems()),
         }
 
-    def problems(self) -> list[str]:
+    def _problems(self) -> list[_Line]:
         """What a person should look at: notes that cannot be read, a history that cannot be used."""
-        shown = [f"{path!r}: {why}" for path, why in sorted(self.indexing.problems.items())]
+        shown = [(path, f"{path!r}: {why}") for path, why in sorted(self.indexing.problems.items())]
         history = self.history.problem()
-        return shown + ([history] if history else [])
+        return shown + ([("", history)] if history else [])
 
-    def check(self, *, repair: bool) -> tuple[list[str], list[str]]:
-        """What is wrong and what was put right, a line each. Nobody's text is changed."""
+    def check(self, person: str, *, repair: bool) -> tuple[list[str], list[str]]:
+        """What is wrong and what was put right, a line each. Nobody's text is changed.
+
+        Of notes only the person's own are named; to the owner, all.
+        """
         with self.indexing.lock:
-            return self._check(repair)
+            found, repaired = self._check(repair)
+        return _told_to(person, found), _told_to(person, repaired)
 
-    def _check(self, repair: bool) -> tuple[list[str], list[str]]:
+    def _check(self, repair: bool) -> tuple[list[_Line], list[_Line]]:
         self.indexing.turns()
         self.indexing.files()
-        repaired: list[str] = []
+        repaired: list[_Line] = []
         found = self.indexing.check()
         if found and repair:
             self.indexing.rebuild()
-            repaired, found = [f"the index was made anew: {line}" for line in found], self.indexing.check()
-        history = self.history.check()
+            repaired = [(path, f"the index was made anew: {line}") for path, line in found]
+            found = self.indexing.check()
+        history = [("", line) for line in self.history.check()]
         twice = self._twice()
         if twice and repair:
             for id, path in twice.items():
                 self.shelf.rewrite({path: note.remove(self.vault.find(path) or "", id)}, f"Repair {id}")
-                repaired.append(f"{id} was in two notes; it is no longer in {path}")
+                repaired.append((path, f"{id} was in two notes; it is no longer in {path}"))
             twice = {}
-        doubled = [f"{id} is in two notes, one of them {path}" for id, path in twice.items()]
-        return found + history + doubled + self.problems(), repaired
+        doubled = [(path, f"{id} is in two notes, one of them {path}") for id, path in twice.items()]
+        return found + history + doubled + self._problems(), repaired
 
     def _twice(self) -> dict[str, str]:
         """Memories that a power cut left in the archive and outside of it, and the note that is wrong."""
@@ -335,7 +366,7 @@ class Memories:
                 for memory in note.parse(self.vault.find(state.path) or "", path=state.path).memories:
                     places.setdefault(memory.id, []).append((state.path, bool(memory.superseded_by)))
             except (NoteError, VaultError):
-                continue  # told by problems()
+                continue  # told by _problems()
         successors = {id for id, found in places.items() if any(not archived for _, archived in found)}
         wrong: dict[str, str] = {}
         for id, found in places.items():
@@ -361,6 +392,45 @@ class Memories:
         if item.person != person:
             raise InvalidMemory(f"{item.id} is {item.person}'s")
         return self.shelf.get(item)
+
+
+def _memory_in(texts: Mapping[str, str | None], id: str, revision: str) -> tuple[str, Memory]:
+    """The memory `id` in one of these notes, and its path; not its archived copy if it was in two of them.
+
+    Raises InvalidMemory.
+    """
+    try:
+        found = [
+            (path, one)
+            for path, text in texts.items()
+            for one in note.parse(text or "", path=path).memories
+            if one.id == id
+        ]
+    except NoteError as error:
+        raise InvalidMemory(error.message) from error
+    if not found:
+        raise InvalidMemory(f"{id} was not in what the change {revision[:12]} changed")
+    return min(found, key=lambda one: bool(one[1].superseded_by))
+
+
+def _successor(there: Sequence[tuple[str, Memory]], id: str) -> tuple[str, Memory] | None:
+    """What is active in the place of the memory `id`, which it superseded at once or one after the other."""
+    seen = {id}
+    while True:
+        next_id = next((one.superseded_by for _, one in there if one.id == id and one.superseded_by), "")
+        found = [(path, one) for path, one in there if one.id == next_id]
+        for path, one in found:
+            if not one.superseded_by:
+                return path, one
+        if not found or next_id in seen:
+            return None
+        seen.add(next_id)
+        id = next_id
+
+
+def _told_to(person: str, lines: Sequence[_Line]) -> list[str]:
+    """The lines that a person may see: a path tells what somebody writes about."""
+    return [line for path, line in lines if not path or person == OWNER or note.person_of(path) == person]
 
 
 def _checked(text: str) -> str:

@@ -150,6 +150,8 @@ def _yaml(source: str) -> dict[str, Any]:
         raise NoteError(f"the front matter is no YAML: {error.problem}", line) from error
     except yaml.YAMLError as error:
         raise NoteError(f"the front matter is no YAML: {str(error).splitlines()[0]}", 1) from error
+    except (ValueError, OverflowError) as error:  # PyYAML's, for "\UFFFFFFFF"
+        raise NoteError("the front matter names a character that there is not", 1) from error
     if not isinstance(found, dict):
         raise NoteError("the front matter is no list of `key: value`", 2)
     return found

@@ -230,7 +230,8 @@ class MemoryMethods:
         self, repair: bool | None, _request: socket.socket | None = None
     ) -> dict[str, Any]:
         """Whether everything agrees."""
-        problems, repaired = self._do(lambda: self._memory.memories.check(repair=bool(repair)))
+        person = self._who(_request)
+        problems, repaired = self._do(lambda: self._memory.memories.check(person.name, repair=bool(repair)))
         return {"problems": problems, "repaired": repaired}
 
     def Export(  # noqa: N802
@@ -263,7 +264,7 @@ class MemoryMethods:
                 piece = base64.b64decode(data, validate=True)
             except (binascii.Error, ValueError) as error:
                 raise InvalidMemory("the data is not base64") from error
-            name = self._transfer.take(person.name, upload, piece)
+            name = self._transfer.take(person.name, upload, piece, format or "")
             if not last:
                 nothing = dict.fromkeys(("sessions", "turns", "memories", "files", "known"), 0)
                 return {"upload": name, **nothing, "bad": []}

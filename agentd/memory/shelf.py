@@ -1,21 +1,21 @@
 """The notes that agentd itself writes memories to: one note a person, and an archive for each year.
 
 A change of several notes is written in an order in which a power cut loses nothing: what is archived is in
-the archive before it leaves the note. Not for: what is remembered why (memories.py), or how a note is
-written (note.py).
+the archive before it leaves the note. One that fails half-way (a full disk) is taken back. Not for: what is
+remembered why (memories.py), or how a note is written (note.py).
 """
 
 import dataclasses
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from agentd.errors import InvalidMemory, NoSuchMemory, VaultConflict
+from agentd.errors import InvalidMemory, NoSuchMemory, Refusal, StoreUnavailable, VaultConflict
 from agentd.memory import ids, note
 from agentd.memory.indexing import Indexing
 from agentd.memory.items import Item
 from agentd.memory.memory import OWNER, Memory
 from agentd.memory.note import NoteError
-from agentd.memory.vault import MISSING, Conflict, FileState, Missing, Vault, VaultError, digest
+from agentd.memory.vault import MISSING, Conflict, FileState, Kept, Missing, Vault, VaultError, digest
 
 _TRIES = 5
 
@@ -75,35 +75,64 @@ class Shelf:
             for path, old in superseded:
                 changes.setdefault(path, []).append(("remove", old))
             changes.setdefault(path_of(memory.person), []).append(("add", memory))
-            self._change(changes, message)
+            self._change(changes.items(), message)
         return archived
 
     def replace(self, path: str, memory: Memory, message: str) -> None:
         """Write a memory in the place of the one with its id."""
         with self._lock:
-            self._change({path: [("replace", memory)]}, message)
+            self._change([(path, [("replace", memory)])], message)
 
     def rewrite(self, texts: dict[str, str | None], message: str) -> None:
         """Write whole notes, None for one that goes."""
         with self._lock:
             states: dict[str, FileState] = {}
-            for path, text in texts.items():
-                with _explained(path):
-                    if text is None:
-                        with suppress(Missing):
-                            self._vault.remove(path)
-                    else:
-                        states[path] = self._vault.write(path, text)
-            self._indexing.written(texts, states, message)
+            with self._taking_back() as before:
+                for path, text in texts.items():
+                    with _explained(path):
+                        if text is None:
+                            with suppress(Missing):
+                                self._vault.remove(path, keep=before)
+                        else:
+                            states[path] = self._vault.write(path, text, keep=before)
+                self._indexing.written(texts, states, message)
 
-    def _change(self, changes: dict[str, list[tuple[str, Memory]]], message: str) -> None:
+    def change(self, steps: Iterable[tuple[str, Sequence[tuple[str, Memory]]]], message: str) -> None:
+        """Do steps in their order, as one commit: each a note, and what is done in it.
+
+        That is "add" (also where an old copy of it is), "replace" or "remove", each with a memory.
+        """
+        with self._lock:
+            self._change(steps, message)
+
+    def _change(self, steps: Iterable[tuple[str, Sequence[tuple[str, Memory]]]], message: str) -> None:
         texts: dict[str, str | None] = {}
         states: dict[str, FileState] = {}
-        for path, edits in changes.items():
-            texts[path], states[path] = self._edit(path, edits)
-        self._indexing.written(texts, states, message)
+        with self._taking_back() as before:
+            for path, edits in steps:
+                texts[path], states[path] = self._edit(path, edits, before)
+            self._indexing.written(texts, states, message)
 
-    def _edit(self, path: str, edits: Sequence[tuple[str, Memory]]) -> tuple[str, FileState]:
+    @contextmanager
+    def _taking_back(self) -> Iterator[list[Kept]]:
+        """What the notes were before, which they become again if not all can be written and indexed."""
+        before: list[Kept] = []
+        try:
+            yield before
+        except Refusal:
+            for kept in reversed(before):
+                # One that a person has saved since stays theirs.
+                with suppress(StoreUnavailable, VaultError):
+                    self._vault.put_back(kept)
+            raise
+        finally:
+            for kept in before:
+                with suppress(StoreUnavailable, VaultError):  # the next start tidies it away
+                    self._vault.let_go(kept)
+
+    def _edit(
+        self, path: str, edits: Sequence[tuple[str, Memory]], keep: list[Kept]
+    ) -> tuple[str, FileState]:
         """Change a note, again if a person saved it meanwhile."""
         for attempt in range(_TRIES):
             with _explained(path):
@@ -112,9 +141,8 @@ class Shelf:
                 for verb, memory in edits:
                     text = _edited(text, verb, memory)
                 try:
-                    state = self._vault.write(
-                        path, text, expect=MISSING if before is None else digest(before)
-                    )
+                    expect = MISSING if before is None else digest(before)
+                    state = self._vault.write(path, text, expect=expect, keep=keep)
                 except Conflict:
                     if attempt == _TRIES - 1:
                         raise

@@ -2,10 +2,12 @@
 
 An import is checked as a whole before anything is written. What is then written is the same however often it
 is done, and the file is kept until it is: after a power cut it is done again at the next start.
+
+An archive brings what was said and what came of it. So before an export everything said has been looked at
+(distilling.py), and what an import restores counts as looked at.
 """
 
 import dataclasses
-import io
 import json
 import os
 import secrets
@@ -20,9 +22,10 @@ from typing import Any, BinaryIO
 
 from agentd import __version__, turns_archive
 from agentd.database import Database
-from agentd.errors import AgentError, BadImport, Busy, InvalidMemory, StoreUnavailable
+from agentd.errors import AgentError, BadImport, Busy, InvalidMemory, StoreUnavailable, VaultConflict
 from agentd.machine_key import MachineKey
 from agentd.memory import archive, conversation_exports, note
+from agentd.memory.archive import Archive
 from agentd.memory.background import Background
 from agentd.memory.conversation_exports import Read
 from agentd.memory.memories import Memories
@@ -35,6 +38,10 @@ from agentd.turns_import import import_sessions
 
 # Bytes of a file. It is read as a whole: years of talk; it takes six times as much memory.
 LARGEST = 64 << 20
+# An archive is read piece by piece: a life of talk, and what the disk of a small machine may hold twice.
+LARGEST_ARCHIVE = 1 << 30
+# Characters of notes that are written, and recorded in the history, at once.
+_WRITTEN_AT_ONCE = 16 << 20
 # Uploads that are begun and not finished, and seconds after which one is given up.
 MOST_UPLOADS = 4
 UPLOAD_TIME = 3600.0
@@ -46,6 +53,7 @@ READERS: dict[str, Callable[[bytes], Read]] = {
 FORMATS = (*READERS, "markdown", "archive")
 # Notes that a new machine writes itself: an archive's take their place if nobody has changed them.
 _OWN = ("IDENTITY.md", "OWNER.md")
+_TOO_LARGE = f"it is larger than {MAX_BYTES >> 20} MiB"
 
 
 @dataclass(slots=True)
@@ -65,6 +73,8 @@ class _Upload:
     person: str
     path: Path
     touched: float
+    # All of it is there, and being imported.
+    whole: bool = False
 
 
 class Transfer:
@@ -86,13 +96,14 @@ class Transfer:
     # ---- out
 
     def export(self, person: str) -> BinaryIO:
-        """An archive as an open file without a name. Raises StoreUnavailable."""
+        """An archive as an open file without a name. Raises StoreUnavailable, VaultConflict."""
         memories = self._memory.memories
         memories.indexing.files()
+        upto = self._memory.distilling.catch_up()
         try:
             file = self._nameless()
             with self._nameless() as turns:
-                for line in turns_archive.dump(self._database, person):
+                for line in turns_archive.dump(self._database, person, upto):
                     turns.write(line)
                 about = {
                     "agentd": __version__,
@@ -114,8 +125,11 @@ class Transfer:
 
     # ---- in
 
-    def take(self, person: str, upload: str | None, piece: bytes) -> str:
-        """Keep a piece of a file; the name of the upload. Raises InvalidMemory, Busy, StoreUnavailable."""
+    def take(self, person: str, upload: str | None, piece: bytes, format: str) -> str:
+        """Keep a piece of a file; the name of the upload. Raises InvalidMemory, Busy, StoreUnavailable.
+
+        `format` may be empty as long as there are more pieces to come.
+        """
         with self._lock:
             self._give_up_old()
             if upload is None:
@@ -123,9 +137,7 @@ class Transfer:
                     raise Busy("too many imports are under way")
                 upload = secrets.token_hex(8)
                 self._uploads[upload] = _Upload(person, self._folder / f"{upload}.part", time.monotonic())
-            begun = self._uploads.get(upload)
-            if begun is None or begun.person != person:
-                raise InvalidMemory("there is no such upload; it may have taken longer than an hour")
+            begun = self._begun(person, upload)
             begun.touched = time.monotonic()
             try:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -135,17 +147,17 @@ class Transfer:
             except OSError as error:
                 self._give_up(upload)
                 raise StoreUnavailable(f"the upload cannot be kept: {error.strerror}") from error
-            if size > LARGEST:
+            largest = LARGEST_ARCHIVE if format in ("archive", "") else LARGEST
+            if size > largest:
                 self._give_up(upload)
-                raise InvalidMemory(f"the file is larger than {LARGEST >> 20} MiB")
+                raise InvalidMemory(f"the file is larger than {largest >> 20} MiB")
         return upload
 
     def finish(self, person: str, upload: str, format: str, source: str, *, skip: bool) -> Counts:
         """Import what was taken. Raises BadImport, InvalidMemory, VaultConflict, StoreUnavailable."""
         with self._lock:
-            begun = self._uploads.pop(upload, None)
-        if begun is None or begun.person != person:
-            raise InvalidMemory("there is no such upload")
+            begun = self._begun(person, upload)
+            begun.whole = True
         try:
             if format not in FORMATS:
                 raise InvalidMemory(f"there is no format '{format}'; there are {', '.join(FORMATS)}")
@@ -157,32 +169,38 @@ class Transfer:
             with self._importing:
                 return self._do(begun.path, order)
         finally:
-            begun.path.unlink(missing_ok=True)
-            begun.path.with_suffix(".json").unlink(missing_ok=True)
+            with self._lock:
+                self._give_up(upload)
 
     def resume(self) -> None:
         """At the start: do again what a power cut ended, and remove what was only begun."""
         if not self._folder.is_dir():
             return
-        for order in sorted(self._folder.glob("*.json")):
-            path = order.with_suffix(".part")
-            with suppress(BadImport, ValueError, OSError):
-                self._do(path, json.loads(order.read_bytes()))
-            order.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+        with self._importing:
+            for order in self._left(".json"):
+                path = order.with_suffix(".part")
+                with suppress(BadImport, ValueError, OSError):
+                    self._do(path, json.loads(order.read_bytes()))
+                order.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+            for left in self._left(""):
+                left.unlink(missing_ok=True)
+
+    def _left(self, suffix: str) -> list[Path]:
+        """Files from before the start: somebody may have begun already."""
         with self._lock:
-            # Somebody may have begun already.
-            for left in self._folder.iterdir():
-                if left.stem not in self._uploads:
-                    left.unlink(missing_ok=True)
+            return sorted(file for file in self._folder.glob(f"*{suffix}") if file.stem not in self._uploads)
 
     def _do(self, path: Path, order: dict[str, Any]) -> Counts:
         """Check all, then note that it will be done, then do it."""
 
         def begin() -> None:
-            with path.open("rb") as taken:
-                os.fsync(taken.fileno())
-            write_file(path.with_suffix(".json"), json.dumps(order).encode())
+            try:
+                with path.open("rb") as taken:
+                    os.fsync(taken.fileno())
+                write_file(path.with_suffix(".json"), json.dumps(order).encode())
+            except OSError as error:
+                raise StoreUnavailable(f"the import cannot begin: {error.strerror}") from error
 
         person, source, skip = order["person"], order["source"], bool(order["skip"])
         match order["format"]:
@@ -201,13 +219,14 @@ class Transfer:
         except ValueError as error:
             raise BadImport(str(error)) from error
         if read.bad and not skip:
-            raise BadImport(f"{len(read.bad)} records cannot be used", read.bad[:100])
+            raise BadImport(f"{len(read.bad)} records cannot be used", read.bad[:100], skippable=True)
         # One transaction: nothing needs to be done again.
         done = import_sessions(
             self._database, person, f"import:{source}", read.sessions, skip_conflicts=skip
         )
         if done.conflicts and not skip:
-            raise BadImport(f"{len(done.conflicts)} records differ from what is there", done.conflicts[:100])
+            differ = f"{len(done.conflicts)} records differ from what is there"
+            raise BadImport(differ, done.conflicts[:100], skippable=True)
         self._memory.memories.indexing.turns()
         return Counts(done.sessions, done.turns, known=done.known, bad=read.bad + done.conflicts)
 
@@ -238,48 +257,86 @@ class Transfer:
             else:
                 counts.bad.append(f"{name}: it is there already, with another text")
         if counts.bad and not skip:
-            raise BadImport(f"{len(counts.bad)} notes cannot be taken", counts.bad[:100])
+            raise BadImport(f"{len(counts.bad)} notes cannot be taken", counts.bad[:100], skippable=True)
         if texts:
             begin()
             memories.shelf.rewrite(texts, f"Import {len(texts)} notes")
         return counts
 
     def _archive(self, file: BinaryIO, person: str, begin: Callable[[], None]) -> Counts:
-        memories = self._memory.memories
+        memories, distilling = self._memory.memories, self._memory.distilling
         found = archive.read(file)
         if str(found.manifest.get("person", OWNER)) != person and person != OWNER:
             raise BadImport("the archive is of another person")
-        plans: dict[str, str | None] = {}
-        bad: list[str] = []
+        # Nobody else writes a note between the look at them and the last of the archive's.
+        with memories.indexing.lock:
+            while True:
+                # What was said here is looked at first: the mark passes over all that there is.
+                distilling.catch_up()
+                counts, changed = self._compared(memories, found, person)
+                begin()
+                with self._database.writing() as connection:
+                    if distilling.is_behind(connection):
+                        continue  # somebody has said something since
+                    done = turns_archive.restore(connection, person, found.turns())
+                    distilling.pass_over(connection)
+                break
+            self._write(memories, found, changed, done.moved)
+        memories.indexing.turns()
+        counts.sessions, counts.turns, counts.known = done.sessions, done.turns, counts.known + done.known
+        return counts
+
+    def _compared(self, memories: Memories, found: Archive, person: str) -> tuple[Counts, list[str]]:
+        """What an archive's notes would change, and the paths of those that would be written.
+
+        Raises BadImport if one cannot be taken.
+        """
         counts = Counts()
-        for path, data in found.notes.items():
+        changed: list[str] = []
+        bad: list[str] = []
+        for path, size in found.notes():
             if not _is_of(path, person):
                 bad.append(f"{path}: it is not where {person}'s notes are")
                 continue
+            if size > MAX_BYTES:
+                bad.append(f"{path}: {_TOO_LARGE}")
+                continue
             try:
-                text = data.decode()
-                there = memories.vault.find(path)
-                merged = text if there is None else self._merged(memories, path, there, text)
+                there, merged = self._with_archive(memories, found, path)
             except (VaultError, NoteError, UnicodeDecodeError) as error:
                 bad.append(f"{path}: {_why(error)}")
                 continue
             if merged == there:
                 counts.known += 1
             else:
-                plans[path] = merged
+                changed.append(path)
                 counts.files += 1
                 counts.memories += _memories_in(merged, path) - _memories_in(there or "", path)
         if bad:
             raise BadImport(f"{len(bad)} notes cannot be taken", sorted(bad)[:100])
-        begin()
-        done = turns_archive.restore(self._database, person, io.BytesIO(found.turns))
-        if done.moved:
-            plans = {path: text and _moved(text, path, done.moved) for path, text in plans.items()}
-        if plans:
-            memories.shelf.rewrite(plans, f"Import {len(plans)} notes of an archive")
-        memories.indexing.turns()
-        counts.sessions, counts.turns, counts.known = done.sessions, done.turns, counts.known + done.known
-        return counts
+        return counts, changed
+
+    def _write(self, memories: Memories, found: Archive, changed: list[str], moved: dict[int, int]) -> None:
+        """Write the notes at these paths with what the archive's have more. Raises VaultConflict."""
+        texts: dict[str, str | None] = {}
+        size = 0
+        for path in changed:
+            try:
+                _, text = self._with_archive(memories, found, path)
+            except (VaultError, NoteError) as error:
+                # A person has saved it since it was looked at. Imported again, the rest is known.
+                raise VaultConflict(path, _why(error)) from error
+            texts[path] = _moved(text, path, moved) if moved else text
+            size += len(text)
+            if size > _WRITTEN_AT_ONCE or path == changed[-1]:
+                memories.shelf.rewrite(texts, f"Import {len(texts)} notes of an archive")
+                texts, size = {}, 0
+
+    def _with_archive(self, memories: Memories, found: Archive, path: str) -> tuple[str | None, str]:
+        """A note as it is here, and with what an archive's has more. Raises VaultError, NoteError."""
+        there = memories.vault.find(path)
+        text = found.note(path).decode()
+        return there, text if there is None else self._merged(memories, path, there, text)
 
     def _merged(self, memories: Memories, path: str, there: str, text: str) -> str:
         """A note with what the archive's has more. Raises NoteError if both were written by a person."""
@@ -298,13 +355,22 @@ class Transfer:
 
     # ---- uploads
 
+    def _begun(self, person: str, name: str) -> _Upload:
+        begun = self._uploads.get(name)
+        if begun is None or begun.person != person or begun.whole:
+            raise InvalidMemory("there is no such upload; it may have taken longer than an hour")
+        return begun
+
     def _give_up_old(self) -> None:
         now = time.monotonic()
-        for name in [name for name, one in self._uploads.items() if now - one.touched > UPLOAD_TIME]:
-            self._give_up(name)
+        for name, one in list(self._uploads.items()):
+            if now - one.touched > UPLOAD_TIME and not one.whole:
+                self._give_up(name)
 
     def _give_up(self, name: str) -> None:
-        self._uploads.pop(name).path.unlink(missing_ok=True)
+        path = self._uploads.pop(name).path
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _notes(memories: Memories, person: str) -> Iterator[tuple[str, bytes]]:
@@ -328,7 +394,7 @@ def _note_text(path: str, data: bytes) -> str:
     if not path.endswith(".md"):
         raise BadPath(path, "it is no Markdown file")
     if len(data) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        raise ValueError(_TOO_LARGE)
     text = data.decode()
     note.parse(text, path=path)
     return text

@@ -89,6 +89,18 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What was at `path` before a change, under a hidden `name` beside it (None: nothing).
+
+    `digest` is that of the text that was put there, or MISSING.
+    """
+
+    path: str
+    name: str | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """All notes and all problems, each in the order of their paths."""
 
@@ -151,6 +163,16 @@ class Vault:
                     removed += 1
         return removed
 
+    def state(self, path: str) -> FileState | None:
+        """A note as it lies on the disk now, None if there is none. Raises NotRegular, BadPath."""
+        *parents, name = _parts(path)
+        try:
+            with _translated(path), self._inside(parents) as folder:
+                found = _look(folder, name, path)
+        except Missing:
+            return None
+        return None if found is None else _state(path, found)
+
     def read(self, path: str) -> str:
         """The text of a note, line ends as they are.
 
@@ -167,11 +189,14 @@ class Vault:
         except Missing:
             return None
 
-    def write(self, path: str, text: str, *, expect: str | None = None) -> FileState:
+    def write(
+        self, path: str, text: str, *, expect: str | None = None, keep: list[Kept] | None = None
+    ) -> FileState:
         """Put `text` there, whole or not at all; on return it outlives a power cut.
 
         `expect` is the digest() of the text that was read before, or MISSING, and guards against a change by
         somebody else in between (Conflict); None replaces whatever note is there. Missing folders are made.
+        What was there is added to `keep`, for put_back() or let_go().
         """
         *parents, name = _parts(path)
         try:
@@ -186,18 +211,40 @@ class Vault:
             with _temporary(folder, data, mode) as (temporary, state):
                 # As late as can be: a person's editor knows nothing of our lock.
                 _expect(folder, name, path, expect)
+                if keep is not None:
+                    keep.append(_keep(folder, name, path, digest(text)))
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
         return _state(path, state)
 
-    def remove(self, path: str, *, expect: str | None = None) -> None:
-        """Remove a note, for good once this returns; `expect` as in write(). Raises Missing, NotRegular."""
+    def remove(self, path: str, *, expect: str | None = None, keep: list[Kept] | None = None) -> None:
+        """Remove a note, for good once this returns; the rest as in write(). Raises Missing, NotRegular."""
         *parents, name = _parts(path)
         with self._writing, _translated(path), self._inside(parents) as folder:
             _present(folder, name, path)
             _expect(folder, name, path, expect)
+            if keep is not None:
+                keep.append(_keep(folder, name, path, MISSING))
             os.unlink(name, dir_fd=folder)
             os.fsync(folder)
+
+    def put_back(self, kept: Kept) -> None:
+        """Undo a change; that takes no room on the disk. Conflict if somebody changed the note since."""
+        *parents, name = _parts(kept.path)
+        with self._writing, _translated(kept.path), self._inside(parents) as folder:
+            _expect(folder, name, kept.path, kept.digest)
+            if kept.name is None:
+                os.unlink(name, dir_fd=folder)
+            else:
+                os.rename(kept.name, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+
+    def let_go(self, kept: Kept) -> None:
+        """Remove what was kept, if it was not put back."""
+        if kept.name is not None:
+            *parents, _ = _parts(kept.path)
+            with suppress(Missing), _translated(kept.path), self._inside(parents) as folder:
+                os.unlink(kept.name, dir_fd=folder)
 
     def rename(self, path: str, to: str) -> None:
         """Give a note another path. Raises Missing, NotRegular, and Conflict if something is there."""
@@ -331,10 +378,24 @@ def _expect(folder: int, name: str, path: str, expect: str | None) -> None:
             raise Conflict(path, "somebody else changed it in the meantime")
 
 
+def _keep(folder: int, name: str, path: str, changed: str) -> Kept:
+    """Give a file that is about to change a second name; tidy() removes it after a power cut."""
+    second = _temporary_name()
+    try:
+        os.link(name, second, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return Kept(path, None, changed)
+    return Kept(path, second, changed)
+
+
+def _temporary_name() -> str:
+    return _TEMPORARY + secrets.token_hex(8)
+
+
 @contextmanager
 def _temporary(folder: int, data: bytes, mode: int) -> Iterator[tuple[str, os.stat_result]]:
     """A file that holds `data` on the disk, and its state; removed if it was not renamed."""
-    name = _TEMPORARY + secrets.token_hex(8)
+    name = _temporary_name()
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, mode, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:

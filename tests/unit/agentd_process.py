@@ -134,9 +134,9 @@ def running(state: Path, /, **script: Any) -> Iterator[Agentd]:
             agentd.process.kill()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Return once `condition` holds; for what has no event to wait for."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)

@@ -30,25 +30,38 @@ def end_by(number: signal.Signals) -> None:
 
 
 class FakeModel:
-    """The scripted methods; `script` may hold state, context and a file that records every prompt."""
+    """The scripted methods; `script` may hold state, context, how often a model that rests must be woken, a
+    file that records every prompt, and one that lets "recite" end. What it has read is kept in the folder
+    `states`, as the real one does."""
 
-    def __init__(self, script: dict[str, Any]) -> None:
+    def __init__(self, script: dict[str, Any], states: Path | None) -> None:
         self.state = script.get("state", "ready")
         self.context = script.get("context", 2048)
         self.record = script.get("record")
         self.loading_until = time.monotonic() + script.get("loading", 0.0)
+        self.wakes = script.get("resting", 0)
+        self.recite = script.get("recite", "recite")
+        self.go_on = script.get("go_on")
+        self.states = states
         self.cancelled: set[str] = set()
 
     def Status(self) -> dict[str, Any]:  # noqa: N802
         state = "loading" if time.monotonic() < self.loading_until else self.state
+        detail = f"it is {state}"
+        if self.wakes > 0:
+            state, detail = "resting", "waiting for memory: 300 MB are needed, 100 MB are free"
         return {
             "state": state,
-            "detail": f"it is {state}",
+            "detail": detail,
             "name": "fake",
             "context": self.context,
             "threads": 1,
             "built_for": "x86-64-v3",
         }
+
+    def Wake(self) -> dict[str, Any]:  # noqa: N802
+        self.wakes -= 1
+        return {}
 
     def Count(self, texts: list[str]) -> dict[str, Any]:  # noqa: N802
         return {"tokens": [tokens(text) for text in texts]}
@@ -58,10 +71,19 @@ class FakeModel:
         return {"cancelled": True}
 
     def Prefix(self, messages: list[dict[str, str]], name: str) -> dict[str, Any]:  # noqa: N802
+        self.keep(name, messages)
         return {"tokens": sum(tokens(message["content"]) for message in messages), "evaluated": 0}
 
     def Forget(self, names: list[str] | None) -> dict[str, Any]:  # noqa: N802
-        return {"removed": 0}
+        kept = list(self.states.glob("*")) if self.states else []
+        for file in kept:
+            file.unlink()
+        return {"removed": len(kept)}
+
+    def keep(self, name: str, messages: list[dict[str, str]]) -> None:
+        if self.states is not None:
+            self.states.mkdir(exist_ok=True)
+            (self.states / name).write_text(json.dumps(messages))
 
     def Generate(  # noqa: N802
         self,
@@ -73,8 +95,10 @@ class FakeModel:
         keep: str | None,
         _more: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "slow" takes 0.1 s
-        for each of ten words, "long" says 2000, anything else is repeated."""
+        """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "short of memory"
+        gives up after five, "slow" takes 0.1 s for each of ten words, "long" says 2000, what ends in
+        "recite" (or the script's word for it) says a word and, once it may, all that it has read; anything
+        else is repeated."""
         size = sum(tokens(message["content"]) + 6 for message in messages)
         if self.record:
             with Path(self.record).open("a", encoding="utf-8") as file:
@@ -83,13 +107,17 @@ class FakeModel:
             numbers = {"tokens": size + (max_tokens or 0), "context": self.context}
             raise varlink.VarlinkError({"error": "io.aetheros.Model.ContextExceeded", "parameters": numbers})
         asked = messages[-1]["content"].rsplit("\n", 1)[-1]
+        if asked.endswith(self.recite):
+            asked = "recite"
         if asked == "die":
             end_by(signal.SIGSEGV)
         words = {
             "die midway": "I was about to say",
             "hang": "I was about to say",
+            "short of memory": "I was about to say",
             "slow": "one two three four five six seven eight nine ten",
             "long": "word " * 2000,
+            "recite": " ".join(["There:", *(message["content"] for message in messages)]),
         }.get(asked, f"You said: {asked}")
         written = 0
         for word in words.split(" "):
@@ -99,14 +127,22 @@ class FakeModel:
             yield {"text": word + " ", "done": False, "_continues": True}
             if asked == "slow":
                 time.sleep(0.1)
+            while asked == "recite" and self.go_on and not Path(self.go_on).exists():
+                time.sleep(0.02)
         if asked == "die midway":
             end_by(signal.SIGKILL)
         if asked == "hang":
             threading.Event().wait()
+        if keep is not None:
+            self.keep(keep, messages)
         yield {
             "text": "",
             "done": True,
-            "stop": "length" if written < len(words.split(" ")) else "end",
+            "stop": "memory"
+            if asked == "short of memory"
+            else "length"
+            if written < len(words.split(" "))
+            else "end",
             "prompt_tokens": size,
             "reused_tokens": 0,
             "loaded_tokens": 0,
@@ -121,14 +157,14 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--context", type=int)
     parser.add_argument("--name")
-    parser.add_argument("--states")
+    parser.add_argument("--states", type=Path)
     parser.add_argument("--script", default="{}")
     given = parser.parse_args()
     service = varlink.Service(interface_dir=str(INTERFACES))
     script = json.loads(given.script)
     if given.context:
         script["context"] = given.context
-    service.interface("io.aetheros.Model")(lambda: FakeModel(script))
+    service.interface("io.aetheros.Model")(lambda: FakeModel(script, given.states))
 
     class Handler(varlink.RequestHandler):  # type: ignore[misc]
         pass

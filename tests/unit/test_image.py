@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,41 @@ def test_nothing_starts_that_the_preset_does_not_name() -> None:
     rules = [line for line in preset if line and not line.startswith("#")]
     assert rules[-1] == "disable *"
     assert "enable agentd.service" in rules
+
+
+# Lists what SQLite has open while it makes a file anew.
+VACUUM = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("CREATE TABLE t (x)")
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO t VALUES (randomblob(4000))", [()] * 3000)
+connection.execute("COMMIT")
+seen = set()
+def look():
+    for fd in os.listdir("/proc/self/fd"):
+        if os.path.lexists(f"/proc/self/fd/{fd}"):
+            seen.add(os.readlink(f"/proc/self/fd/{fd}"))
+connection.set_progress_handler(look, 1000)
+connection.execute("VACUUM")
+print(*{os.path.dirname(file) for file in seen if "etilqs_" in file})
+"""
+
+
+def test_sqlite_writes_its_temporary_files_to_agentds_state_and_not_to_memory(tmp_path: Path) -> None:
+    unit = (FILES / "usr/lib/systemd/system/agentd.service").read_text()
+    [(name, value)] = re.findall(r"^Environment=(SQLITE_\w+)=%S(/\S+)$", unit, re.MULTILINE)
+    assert f"StateDirectory={value[1:]}\n" in unit
+    state = tmp_path / value[1:]
+    state.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", VACUUM, str(tmp_path / "x.db")],
+        env={name: str(state)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(state)
 
 
 def test_what_a_strict_umask_made_can_be_read_by_every_user_of_the_machine(tmp_path: Path) -> None:

@@ -307,6 +307,8 @@ BOMB = "---\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n---\n"
         ("---\n" + "[" * 60000 + "\n---\n", "line 2: the front matter is nested more than 20 deep"),
         ("---\na: " + "x" * 70000 + "\n---\n", "line 1: the front matter is larger than 64 KiB"),
         ("---\n? [a]\n: b\n---\n", "line 2: the front matter is no YAML: found unhashable key"),
+        ('---\na: "\\UFFFFFFFF"\n---\n', "line 1: the front matter names a character that there is not"),
+        ('---\na: "\\U00110000"\n---\n', "line 1: the front matter names a character that there is not"),
         (LINE + "\n" + LINE, f"line 3: the id {ID} is on line 1 already"),
         (f"- a <!-- {ID} -->\n  b <!-- {OTHER} -->", "line 2: a list item has two ids"),
         (f"a\n\n- a <!-- {ID} kind=joke -->", "line 3: kind=joke is none of fact, preference"),

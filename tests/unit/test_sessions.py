@@ -197,6 +197,40 @@ def test_a_fork_leaves_out_the_answer_that_is_being_written(conversations: Conve
     assert texts(conversations, begun.session) == ["one", "whole"]
 
 
+def test_the_forks_of_a_session_are_those_that_have_copies_of_its_turns(
+    conversations: Conversations,
+) -> None:
+    session = say(conversations, "one", "1").session
+    say(conversations, "of nobody's")
+    fork = conversations.fork(session)
+    again = conversations.fork(fork)
+    assert [found.id for found in conversations.forks(session)] == [again, fork]
+    assert [found.id for found in conversations.forks(fork)] == [again]
+    conversations.delete(fork)
+    assert [found.id for found in conversations.forks(session)] == [again]
+    with pytest.raises(NoSuchSession):
+        conversations.forks(session, "anna")
+
+
+def test_lines_are_what_a_person_asked_here_newest_last(
+    database: Database, conversations: Conversations
+) -> None:
+    first = say(conversations, "one").session
+    say(conversations, "of anna", person="anna")
+    second = say(conversations, "two")
+    say(conversations, "three", session=first)
+    say(conversations, "a log\nwith lines")
+    say(conversations, "x" * 1001)
+    conversations.fork(first)
+    turns = [ImportedTurn("1", "", "person", "", "imported")]
+    import_sessions(database, "owner", "import:x", [ImportedSession("1", "", turns)])
+    assert conversations.lines(1000) == ["one", "two", "three"]
+    assert conversations.lines(2) == ["two", "three"]
+    assert conversations.lines(9, "anna") == ["of anna"]
+    conversations.erase_turns([second.question])
+    assert conversations.lines(1000) == ["one", "three"]
+
+
 def test_a_forks_turns_say_what_they_are_copies_of(conversations: Conversations) -> None:
     begun = say(conversations, "one", "1")
     again = conversations.fork(conversations.fork(begun.session))
