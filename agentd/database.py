@@ -5,8 +5,8 @@ makes every commit wait for the disk (https://www.sqlite.org/pragma.html#pragma_
 connection and one lock: writers never meet, and a reader sees what was committed last.
 
 A file that is damaged or from a newer agentd is left exactly as it is. agentd stays up, every use raises
-StoreUnavailable, and a person decides. One that cannot be opened (full or read-only disk) is tried again at
-each use.
+StoreUnavailable, and a person decides. One that cannot be opened (read-only disk) is tried again at each
+use. On a full disk what is there can be read.
 """
 
 import os
@@ -87,11 +87,98 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # How far what follows the turns has come; it must not begin anew when the index does.
         "CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
+    (
+        # `about` is JSON. Each hash covers the one before it (audit.py).
+        """CREATE TABLE audit (
+            number INTEGER PRIMARY KEY,
+            time TEXT NOT NULL,
+            what TEXT NOT NULL,
+            about TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            signature TEXT NOT NULL
+        ) STRICT""",
+        # Changes that can be taken back: their steps and the steps back (JSON).
+        """CREATE TABLE undo (
+            number INTEGER PRIMARY KEY REFERENCES audit (number),
+            person TEXT NOT NULL,
+            time TEXT NOT NULL,
+            summary TEXT NOT NULL,
+            steps TEXT NOT NULL,
+            back TEXT NOT NULL,
+            taken_back INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        "CREATE INDEX undo_of_person ON undo (person, number)",
+    ),
+    (
+        # What happened on the machine, repeats counted (awareness/); times are seconds since 1970.
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            first REAL NOT NULL,
+            last REAL NOT NULL,
+            count INTEGER NOT NULL,
+            source TEXT NOT NULL,
+            trust TEXT NOT NULL,
+            facts TEXT NOT NULL
+        ) STRICT""",
+        # `noted` is whether it is in the journal of the vault; `proposal` is JSON, "" for none.
+        """CREATE TABLE notices (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            text TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            trust TEXT NOT NULL,
+            first REAL NOT NULL,
+            last REAL NOT NULL,
+            count INTEGER NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('open', 'acknowledged', 'gone')),
+            ended REAL,
+            proposal TEXT NOT NULL,
+            noted INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        "CREATE INDEX notices_to_note ON notices (id) WHERE noted = 0",
+        # `clean` is NULL as long as it is not known how a boot ended.
+        """CREATE TABLE boots (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL,
+            began REAL NOT NULL,
+            ended REAL,
+            clean INTEGER,
+            kernel TEXT NOT NULL,
+            image TEXT NOT NULL
+        ) STRICT""",
+    ),
+    (
+        # A reminder comes once at `moment` or again by `schedule`. A time for which one is due rings once.
+        """CREATE TABLE reminders (
+            id TEXT PRIMARY KEY,
+            person TEXT NOT NULL,
+            text TEXT NOT NULL,
+            moment TEXT,
+            schedule TEXT,
+            created TEXT NOT NULL,
+            CHECK ((moment IS NULL) <> (schedule IS NULL))
+        ) STRICT""",
+        "CREATE INDEX reminders_of_person ON reminders (person)",
+        """CREATE TABLE rings (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            reminder TEXT NOT NULL REFERENCES reminders (id) ON DELETE CASCADE,
+            due TEXT NOT NULL,
+            time TEXT NOT NULL,
+            seen INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (reminder, due)
+        ) STRICT""",
+    ),
 )
 
 # Bytes that the write-ahead log keeps when it has been copied into the file.
 _LARGEST_LOG = 4 << 20
-_DAMAGE = ("malformed", "not a database", "corrupt")
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_NOT_WRITABLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 
 
 class Database:
@@ -112,9 +199,7 @@ class Database:
         """The connection to the file. Raises StoreUnavailable with the `problem`."""
         connection: sqlite3.Connection | None = None
         try:
-            connection = sqlite3.connect(
-                self.path, check_same_thread=False, isolation_level=None, timeout=10
-            )
+            connection = connect(self.path)
             # Before anything that writes.
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
@@ -141,7 +226,7 @@ class Database:
     def _found_unusable(self, error: sqlite3.Error) -> str:
         """Set and log `problem`, for good if it is damage."""
         why = str(error)
-        self._final |= _is_damage(error)
+        self._final |= is_damage(error)
         with suppress(OSError):
             if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
                 why += " (the file system is read-only)"
@@ -184,7 +269,7 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if _is_damage(error):
+            if is_damage(error):
                 self._found_unusable(error)
                 self.close()
             raise StoreUnavailable(self.problem or f"the database refused: {error}") from error
@@ -216,8 +301,41 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    return any(word in str(error).lower() for word in _DAMAGE)
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file of ours, which any thread may use. Raises sqlite3.Error."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA user_version")
+    except sqlite3.Error as error:
+        connection.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
+            raise
+        # The disk is full. Alone with its file SQLite needs no shared memory beside it: what is there can
+        # be read (https://www.sqlite.org/wal.html#noshm). Other programs have to wait until agentd ends.
+        log.warning(f"the disk has no room: {path} can only be read")
+        connection = _connect(path)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is damaged (https://www.sqlite.org/rescode.html)."""
+    return code_of(error) in _DAMAGE
+
+
+def is_not_writable(refusal: StoreUnavailable) -> bool:
+    """Whether it was raised because the disk takes no more, though what is there may be read."""
+    return isinstance(refusal.__cause__, sqlite3.Error) and code_of(refusal.__cause__) in _NOT_WRITABLE
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's result code; 0 for Python's own errors, which have none."""
+    # An extended code has its kind in the low byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

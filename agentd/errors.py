@@ -94,8 +94,39 @@ class PreviewExpired(Refusal):
         super().__init__(detail=detail)
 
 
-class BadImport(Refusal):
-    """What was to be imported cannot be; nothing was stored. `bad` has a line for each record."""
+class NoSuchTool(Refusal):
+    """There is no tool of this name."""
 
-    def __init__(self, detail: str, bad: list[str] | None = None) -> None:
-        super().__init__(detail=detail, bad=bad or [])
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+
+
+class InvalidArguments(Refusal):
+    """An argument of a tool is missing, unknown, or not what it has to be."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class NoSuchNotice(Refusal):
+    """No notice is open under this id."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__(id=id)
+
+
+class NoSuchApproval(Refusal):
+    """Nothing waits under this name for a yes of this person, from where they are."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class BadImport(Refusal):
+    """What was to be imported cannot be; nothing was stored. `bad` has a line for each record.
+
+    `skippable` is whether the import would do without these records.
+    """
+
+    def __init__(self, detail: str, bad: list[str] | None = None, *, skippable: bool = False) -> None:
+        super().__init__(detail=detail, bad=bad or [], skippable=skippable)
