@@ -42,7 +42,15 @@ def test_a_line_that_systemd_does_not_understand_is_told(tools: Toolchain, tmp_p
 
 
 # 0 is the best, 10 the worst (systemd-analyze security); a unit of ours that gets worse has a reason.
-@pytest.mark.parametrize(("unit", "limit"), [("agentd.service", 1.5), ("agentd-model.service", 0.6)])
+@pytest.mark.parametrize(
+    ("unit", "limit"),
+    [
+        ("agentd.service", 1.5),
+        ("agentd-model.service", 0.6),
+        ("agentd-exec.service", 3.0),
+        ("agentd-reminder@.service", 1.5),
+    ],
+)
 def test_the_agents_services_stay_shut_in(tools: Toolchain, unit: str, limit: float) -> None:
     place = TEMPLATES / FOLDERS[0] / unit
     argv = tools.argv(["systemd-analyze", "security", "--offline=yes", place], readable=[place])
