@@ -8,18 +8,30 @@ import dataclasses
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from agentd import compaction, log, prompt, recollection
+from agentd.acting import Acting, Outcome
 from agentd.admission import Admission, Place
 from agentd.call import AbandonedError, Watch
-from agentd.errors import InvalidQuestion, ModelUnavailable, Refusal, StoreUnavailable
+from agentd.choosing import Choice, Choosing
+from agentd.errors import (
+    InvalidArguments,
+    InvalidQuestion,
+    ModelUnavailable,
+    NoSuchTool,
+    Refusal,
+    StoreUnavailable,
+)
 from agentd.memory import distil
 from agentd.memory.background import Background
 from agentd.memory.memory import OWNER
+from agentd.policy import Origin
 from agentd.recollection import Recollection, Source
 from agentd.session import Begun, Conversations, Exchange, clean
+from agentd.skills.library import Library
+from agentd.skills.turn import Expanded, expand, perform
 from agentd.worker import ContextExceededError, Finish, ModelWorker, WorkerError, WorkerStatus
 
 MAX_QUESTION_BYTES = 256 * 1024
@@ -37,7 +49,7 @@ SUMMARY_SHARE = 8
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked, and by whom. `left_out` counts characters already cut off the attachment's beginning;
-    `why` asks for all that was recalled."""
+    `why` asks for all that was recalled; `used` is the skill or command that the text names."""
 
     text: str
     session: str | None = None
@@ -46,6 +58,13 @@ class Question:
     max_tokens: int | None = None
     person: str = OWNER
     why: bool = False
+    origin: Origin = field(default_factory=lambda: Origin(OWNER, True, "socket"))
+    used: Expanded | None = None
+
+    @property
+    def said(self) -> str:
+        """The person's own words, without the name of a skill or a command: all that may lead to a tool."""
+        return self.text if self.used is None else self.used.question
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,7 @@ class Reply:
     status: str | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] | None = None
+    outcome: Outcome | None = None
 
 
 class _Answer:
@@ -92,10 +112,21 @@ class _Answer:
 class Agent:
     """The agent: its conversations, its memory and its model."""
 
-    def __init__(self, conversations: Conversations, worker: ModelWorker, memory: Background) -> None:
+    def __init__(
+        self,
+        conversations: Conversations,
+        worker: ModelWorker,
+        memory: Background,
+        choosing: Choosing,
+        acting: Acting,
+        library: Library,
+    ) -> None:
         self.conversations = conversations
         self.worker = worker
         self.memory = memory
+        self.choosing = choosing
+        self.acting = acting
+        self.library = library
         self.admission = Admission(MAX_WAITING)
 
     def ask(self, question: Question, watch: Watch) -> Iterator[Reply]:
@@ -105,10 +136,28 @@ class Agent:
         closed, the answer ends as "interrupted".
         """
         question = _checked(question)
-        wish = None if question.attachment else distil.explicit(question.text)
-        if wish is not None:
-            yield from self._remember(question, wish)
+        question = dataclasses.replace(question, used=expand(self.library, question.text, question.person))
+        if question.used is not None and (question.used.calls or question.used.refusal):
+            yield from self._use(question, question.used)
             return
+        wish = None if question.attachment else distil.explicit(question.said)
+        choice = self._chosen(question, watch) if wish is None else None
+        tool = "memory.remember" if wish is not None else choice.tool if choice is not None else None
+        if question.used is not None and tool is not None and (refusal := question.used.refuses(tool)):
+            yield from self._use(question, dataclasses.replace(question.used, refusal=refusal))
+            return
+        if choice is not None:
+            yield from self._act(question, choice)
+            return
+        # What is forgotten meanwhile would be in what this one has read, and be stored with its end.
+        with self.conversations.exclusion.answering(watch):
+            if wish is None:
+                yield from self._ask(question, watch)
+            else:
+                yield from self._remember(question, wish)
+
+    def _ask(self, question: Question, watch: Watch) -> Iterator[Reply]:
+        """Let the model answer."""
         with self.admission.place() as place:
             begun = self.conversations.begin(question.text, question.session, question.person)
             answer = _Answer()
@@ -146,6 +195,52 @@ class Agent:
                 notes=tuple(answer.notes),
                 sources=tuple(answer.recalled.sources(why=question.why)) or None,
             )
+
+    def _chosen(self, question: Question, watch: Watch) -> Choice | None:
+        """The tool that is asked for, None for talk. A text that came with a question asks for nothing."""
+        if question.attachment or not question.said:
+            return None
+        choice = self.choosing.choose(question.said, question.person, watch, question.session)
+        return choice if choice.tool is not None else None
+
+    def _use(self, question: Question, used: Expanded) -> Iterator[Reply]:
+        """Do what a command calls, or say why it is not done; the answer is what the tools say."""
+        begun = self.conversations.begin(question.text, question.session, question.person)
+        text, status, outcome = used.refusal, "failed", None
+        try:
+            yield Reply(begun.session, begun.question)
+            if not text and question.attachment:
+                text = f"/{used.name} uses tools: nothing can be piped into it"
+            elif not text:
+                performed = perform(used, self.acting, question.origin)
+                text, outcome = performed.text, performed.outcome
+            status = "complete"
+        finally:
+            self.conversations.finish(begun, text, status, None)
+            self.memory.wake()
+        yield Reply(begun.session, begun.answer, text)
+        yield Reply(begun.session, begun.answer, done=True, text=text, status=status, outcome=outcome)
+
+    def _act(self, question: Question, choice: Choice) -> Iterator[Reply]:
+        """Use a tool, or ask for what it still needs; the answer is what the tool says, no model's words."""
+        begun = self.conversations.begin(question.text, question.session, question.person)
+        text, status, outcome = "", "failed", None
+        try:
+            yield Reply(begun.session, begun.question)
+            if choice.question:
+                text = choice.question
+                self.choosing.keep(begun.session, choice)
+            else:
+                outcome = self.acting.do(choice.tool or "", choice.arguments, question.origin)
+                text = "\n  ".join([outcome.text, *outcome.effects])
+            status = "complete"
+        except (InvalidArguments, NoSuchTool) as refusal:
+            text, status = f"{refusal.parameters.get('detail', refusal)}", "complete"
+        finally:
+            self.conversations.finish(begun, text, status, None)
+            self.memory.wake()
+        yield Reply(begun.session, begun.answer, text)
+        yield Reply(begun.session, begun.answer, done=True, text=text, status=status, outcome=outcome)
 
     def _remember(self, question: Question, wish: str) -> Iterator[Reply]:
         """Store what a person asks to remember; no model is needed for it."""
@@ -208,11 +303,11 @@ class Agent:
         self, begun: Begun, question: Question, exchanges: list[Exchange], answer: _Answer, watch: Watch
     ) -> Iterator[str]:
         """Find what the answer may rest on. A question about a text that came with it needs nothing else."""
-        if question.attachment:
+        if question.attachment or not question.said:
             return
         try:
             search = self.memory.memories.search(
-                question.text,
+                question.said,
                 question.person,
                 recollection.LOOKED_AT,
                 watch=watch,
@@ -223,7 +318,7 @@ class Agent:
             yield ""
             return
         read_from = exchanges[0].question if exchanges else begun.question
-        answer.recalled = recollection.choose(question.text, search, begun.session, read_from)
+        answer.recalled = recollection.choose(question.said, search, begun.session, read_from)
 
     def _compose(
         self,
@@ -239,18 +334,21 @@ class Agent:
         def count(texts: Sequence[str]) -> list[int]:
             return self.worker.count(texts, watch)
 
+        instructions = question.used.instructions if question.used is not None else ""
         summary = self.conversations.summary(begun.session).text
         if left := self.conversations.uncovered(begun):
             summary = compaction.summarise(left, summary, budget // SUMMARY_SHARE, count)
         kept, notes, first = exchanges, [], None
         while True:
             composed = prompt.compose(
-                question.text,
+                # A prompt that needs no more words is the question itself.
+                question.said or instructions,
                 question.attachment,
                 question.left_out,
                 kept,
                 budget,
                 count,
+                instructions=instructions if question.said else "",
                 recalled=recollection.notes(answer.recalled.used),
                 summary=summary,
             )
@@ -287,6 +385,9 @@ class Agent:
         if answer.finish is not None and answer.finish.stop == "length":
             answer.notes.append(f"the answer ended at its limit of {tokens} tokens")
             yield ""
+        elif answer.finish is not None and answer.finish.stop == "memory":
+            answer.notes.append("the answer ended early: the machine is short of memory")
+            yield ""
 
     def _finish(self, begun: Begun, answer: _Answer, status: str) -> None:
         sources = recollection.stored(answer.recalled.sources(why=False))
@@ -313,7 +414,7 @@ def _noting(
 
 
 def _was_cancelled(answer: _Answer) -> bool:
-    return answer.finish is not None and answer.finish.stop == "cancelled"
+    return answer.finish is not None and answer.finish.stop in ("cancelled", "memory")
 
 
 def _checked(question: Question) -> Question:

@@ -1,15 +1,10 @@
 """Showing an answer while it comes: for a person, as one JSON object, or as JSON lines."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from agentd import client, display
-
-
-def print_json(value: Any) -> None:
-    """Write `value` as one line of JSON."""
-    display.write(json.dumps(value) + "\n")
+from agentd import client, consent, display
+from agentd.display import print_json
 
 
 def show_answer(
@@ -52,12 +47,18 @@ def show_answer(
     if form == "object":
         fields = ("session", "turn", "text", "status")
         lists = {"notes": last.get("notes") or [], "sources": sources}
-        print_json({key: last.get(key) for key in fields} | lists)
+        acted = {"outcome": last["outcome"]} if last.get("outcome") else {}
+        print_json({key: last.get(key) for key in fields} | lists | acted)
     elif form == "text":
         if not shown:
             display.note("the model said nothing")
         for source in sources:
             display.source(source, scores=bool(parameters.get("why")))
+    outcome = last.get("outcome")
+    if outcome is not None and form == "text":
+        return consent.finish(path, outcome)
+    if outcome is not None and outcome["state"] != "done":
+        return client.FAILED
     return 0 if last.get("status") == "complete" else client.FAILED
 
 

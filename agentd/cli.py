@@ -11,12 +11,25 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from agentd import __version__, client, display, memory_command, pipe, sessions_command
-from agentd.answer import print_json, show_answer
+from agentd import (
+    __version__,
+    client,
+    display,
+    memory_command,
+    pipe,
+    reminder_command,
+    sessions_command,
+    skills_command,
+    tools_command,
+)
+from agentd.answer import show_answer
+from agentd.display import print_json
 from agentd.errors import AgentError
 
 COMMANDS = (
     *("ask", "chat", "memory", "sessions", "history", "whoami", "status", "health", "hardware"),
+    *("tools", "tool", "approve", "refuse", "undo", "log", "route", "policy", "skills"),
+    *("reminders", "ring-reminder"),
     *("completion", "help"),
 )
 _WITH_VALUE = ("--socket", "--session", "--max-tokens", "--limit", "--wait")
@@ -80,6 +93,12 @@ def _run(arguments: list[str]) -> int:
             return sessions_command.sessions(given)
         case "whoami":
             return sessions_command.whoami(given)
+        case "tools" | "tool" | "approve" | "refuse" | "undo" | "log" | "route" | "policy":
+            return tools_command.run(given)
+        case "skills":
+            return skills_command.run(given)
+        case "reminders" | "ring-reminder":
+            return reminder_command.run(given)
         case "history":
             session = given.id or given.session or _newest_session(given.socket)
             if session is None:
@@ -143,6 +162,11 @@ def create_parser() -> argparse.ArgumentParser:
     chat.add_argument("--console", action="store_true", help=argparse.SUPPRESS)
     memory_command.add_parser(command, inner, _Parser)
     sessions_command.add_parsers(command, inner, _Parser)
+    tools_command.add_parsers(command, inner, _Parser)
+    skills_command.add_parser(command)
+    reminder_command.add_parsers(
+        command, lambda name: commands.add_parser(name, parents=[common], allow_abbrev=False)
+    )
     history = command("history", "show what was said in a session")
     history.add_argument("id", nargs="?", metavar="ID", help="the session (default: the newest)")
     history.add_argument("--session", metavar="ID", help="the same")
@@ -180,7 +204,9 @@ def _with_command(arguments: list[str]) -> list[str]:
     if len(rest) == 1 and rest[0].isalpha() and rest[0].islower():
         import difflib
 
-        near = difflib.get_close_matches(rest[0], COMMANDS, n=1, cutoff=0.75)
+        # Many words are near to a short one.
+        long = [name for name in COMMANDS if len(name) > 4]
+        near = difflib.get_close_matches(rest[0], long, n=1, cutoff=0.75)
         if near:
             raise AgentError(
                 f"there is no command '{rest[0]}'; did you mean '{near[0]}'?",

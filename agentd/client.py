@@ -13,6 +13,8 @@ from agentd.errors import AgentError
 
 INTERFACE = "io.aetheros.Agent"
 MEMORY = "io.aetheros.Memory"
+TOOLS = "io.aetheros.Tools"
+AWARENESS = "io.aetheros.Awareness"
 DEFAULT_SOCKET = "/run/agentd/agent.sock"
 
 FAILED, MISTAKE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -23,6 +25,8 @@ PATIENCE = 60.0
 LONG_PATIENCE = 3600.0
 # An answer may take very long; agentd itself ends one that hangs.
 ANSWER_PATIENCE = 24 * 3600.0
+# Watch says something every half minute.
+WATCH_PATIENCE = 120.0
 
 
 def socket_path(given: str | None) -> str:
@@ -42,6 +46,11 @@ def call(
 def memory(path: str, method: str, patience: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
     """The reply to one method of io.aetheros.Memory. Raises AgentError."""
     return call(path, method, patience, interface=MEMORY, **parameters)
+
+
+def tools(path: str, method: str, patience: float = PATIENCE, **parameters: Any) -> dict[str, Any]:
+    """The reply to one method of io.aetheros.Tools. Raises AgentError."""
+    return call(path, method, patience, interface=TOOLS, **parameters)
 
 
 def export(path: str) -> Iterator[bytes]:
@@ -73,6 +82,13 @@ def asking(path: str, **parameters: Any) -> Iterator[Iterator[dict[str, Any]]]:
     """The replies to Ask, as they come; leaving the block stops the answer. Raises AgentError."""
     with _explained(path), calling(path, INTERFACE, ANSWER_PATIENCE) as agent:
         yield agent.Ask(**parameters, _more=True)
+
+
+@contextmanager
+def watching(path: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """The replies to io.aetheros.Awareness.Watch, as they come. Raises AgentError."""
+    with _explained(path), calling(path, AWARENESS, WATCH_PATIENCE) as agent:
+        yield agent.Watch(_more=True)
 
 
 @contextmanager
@@ -118,7 +134,9 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
     name = str(error.error())
     parameters = error.parameters() or {}
     detail = str(parameters.get("detail", ""))
-    short = name.removeprefix(f"{INTERFACE}.").removeprefix(f"{MEMORY}.")
+    short = name
+    for interface in (INTERFACE, MEMORY, TOOLS, AWARENESS):
+        short = short.removeprefix(f"{interface}.")
     match short:
         case "NoSuchSession":
             return AgentError(
@@ -128,6 +146,14 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
             return AgentError(detail, "agent --help", MISTAKE)
         case "NotOwner":
             return AgentError(detail, "agent whoami", MISTAKE)
+        case "NoSuchTool":
+            return AgentError(f"there is no tool '{parameters.get('name')}'", "agent tools", MISTAKE)
+        case "InvalidArguments":
+            return AgentError(detail, "agent tools", MISTAKE)
+        case "NoSuchNotice":
+            return AgentError(f"no notice {parameters.get('id')} is open", "agent notices", MISTAKE)
+        case "NoSuchApproval":
+            return AgentError(detail, "agent approve lists what waits", MISTAKE)
         case "NoSuchMemory":
             return AgentError(
                 f"nothing is remembered under '{parameters.get('id')}'", 'agent memory search "..."'
@@ -140,13 +166,12 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
             return AgentError(detail, "ask again what would be forgotten", FAILED)
         case "BadImport":
             lines = "".join(f"\n  {line}" for line in parameters.get("bad") or [])
-            return AgentError(
-                f"{detail}{lines}", "nothing was imported; --skip leaves bad records out", FAILED
-            )
+            hint = "; --skip leaves bad records out" if parameters.get("skippable") else ""
+            return AgentError(f"{detail}{lines}", f"nothing was imported{hint}", FAILED)
         case "ModelUnavailable":
             hint = (
                 'ask again: agent -c "..."'
-                if parameters.get("state") in ("unavailable", "loading", "ready")
+                if parameters.get("state") in ("unavailable", "loading", "resting", "ready")
                 else "see what is wrong with the model: agent status"
             )
             return AgentError(detail, hint, FAILED)

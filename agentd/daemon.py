@@ -18,16 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd import __version__, identity, introduction, log
-from agentd.agent import Agent
+from agentd import __version__, log
+from agentd.assembly import assemble
 from agentd.database import Database
 from agentd.errors import AgentError, Busy, StoreUnavailable
-from agentd.machine_key import MachineKey
-from agentd.memory.background import Background
-from agentd.memory.memories import Memories
-from agentd.memory.transfer import Transfer
 from agentd.notify import notify, watchdog_seconds
-from agentd.server import BoundedServer
+from agentd.server import BoundedServer, StrictService
 from agentd.service import as_error, create_service
 from agentd.session import Conversations
 from agentd.worker import ModelWorker
@@ -39,6 +35,7 @@ IMAGE_STATE = Path("/var/lib/agentd")
 IMAGE_MODEL_SOCKET = "/run/agentd/model.sock"
 # sun_path in unix(7) has 108 bytes, the last of them NUL.
 SOCKET_PATH_BYTES = 107
+IMAGE_ROUTING = Path("/usr/lib/aetheros/routing.bin")
 # Seconds that a running answer has to be stored when agentd stops.
 STOP_TIME = 5.0
 
@@ -48,7 +45,7 @@ class Configuration:
     """Where agentd keeps its state, where it listens, where its worker is.
 
     `listen` is None when systemd passes the socket; `worker_command` is None when the worker is not
-    agentd's to start.
+    agentd's to start. `routing` is the file that routes requests to tools; None where there is none.
     """
 
     state: Path
@@ -56,6 +53,7 @@ class Configuration:
     model_socket: str
     model_name: str
     worker_command: tuple[str, ...] | None
+    routing: Path | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +80,9 @@ def image_configuration() -> Configuration:
     """What agentd.service says through its environment."""
     # STATE_DIRECTORY lists several separated by colons if the unit names several (systemd.exec(5)).
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or str(IMAGE_STATE)
-    return Configuration(Path(state), None, IMAGE_MODEL_SOCKET, "", None)
+    # A machine without a sentence encoder has no such file.
+    routing = IMAGE_ROUTING if IMAGE_ROUTING.exists() else None
+    return Configuration(Path(state), None, IMAGE_MODEL_SOCKET, "", None, routing)
 
 
 def run(configuration: Configuration) -> None:
@@ -103,8 +103,10 @@ def run(configuration: Configuration) -> None:
                 log.warning(f"{interrupted} answers were cut off when agentd last ended; marked interrupted")
 
         worker = ModelWorker(configuration.model_socket)
-        agent, transfer, key = _assemble(configuration, database, conversations, worker)
-        server = _listen(configuration, agent, transfer, key, stop_fd, ending)
+        parts = assemble(configuration.state, configuration.routing, database, conversations, worker)
+        ending.callback(parts.bus.close)
+        agent = parts.agent
+        server = _listen(configuration, create_service(parts, configuration.model_name, stop_fd), ending)
         wake_fd = _catch_signals(ending)
         accepting = threading.Thread(target=_accept, args=(server,), name="accept", daemon=True)
         accepting.start()
@@ -179,35 +181,7 @@ def _lock_state(configuration: Configuration, ending: ExitStack) -> None:
         lock.write(f"{os.getpid()}\n".encode())
 
 
-def _assemble(
-    configuration: Configuration, database: Database, conversations: Conversations, worker: ModelWorker
-) -> tuple[Agent, Transfer, MachineKey]:
-    """The agent with its memory, which is opened later, and what takes memories out and in."""
-    state = configuration.state
-    machine = identity.machine_name(identity.manifest())
-    key = MachineKey(state)
-
-    def opened(memories: Memories) -> None:
-        introduction.begin(memories, machine)
-        transfer.resume()
-
-    memory = Background(
-        lambda: Memories(state, conversations, worker), lambda: agent.admission.busy() == 0, opened
-    )
-    agent = Agent(conversations, worker, memory)
-    transfer = Transfer(state, database, memory, key, machine)
-    return agent, transfer, key
-
-
-def _listen(
-    configuration: Configuration,
-    agent: Agent,
-    transfer: Transfer,
-    key: MachineKey,
-    stop_fd: int,
-    ending: ExitStack,
-) -> BoundedServer:
-    service = create_service(agent, transfer, key, configuration.model_name, stop_fd)
+def _listen(configuration: Configuration, service: StrictService, ending: ExitStack) -> BoundedServer:
     full = as_error(Busy("too many connections are open"))
     address = ""
     if configuration.listen is not None:

@@ -4,6 +4,7 @@ stdout has what was asked for, stderr has notes and errors. Nothing but text rea
 or a log could otherwise write escape sequences to it.
 """
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,11 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         raise OutputError(error) from error
+
+
+def print_json(value: Any) -> None:
+    """Write `value` as one line of JSON."""
+    write(json.dumps(value) + "\n")
 
 
 def note(text: str) -> None:

@@ -35,6 +35,9 @@ def parse(arguments: list[str]) -> Configuration:
     parser.add_argument(
         "--embedder", type=Path, metavar="FILE", help="a sentence encoder's GGUF file, to find by meaning"
     )
+    parser.add_argument(
+        "--routing", type=Path, metavar="FILE", help="what routes requests to tools: a built routing.bin"
+    )
     parser.add_argument("--name", help="what the model is called (default: the file's name)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where models are (default: DIR/models)")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that the model reads at most")
@@ -51,12 +54,14 @@ def parse(arguments: list[str]) -> Configuration:
     if given.state is None:
         raise AgentError("agentd needs --state DIR when systemd does not start it", "agentd --help")
     state = given.state.expanduser().absolute()
+    routing = given.routing.expanduser().absolute() if given.routing is not None else None
     if given.model_socket is not None:
         if any(one is not None for one in (given.model, given.embedder, given.worker_command)):
             raise AgentError(
                 "--model-socket excludes --model, --embedder and --worker-command", "give one of them"
             )
-        return Configuration(state, state / "agent.sock", str(given.model_socket.absolute()), "", None)
+        worker_socket = str(given.model_socket.absolute())
+        return Configuration(state, state / "agent.sock", worker_socket, "", None, routing)
     if given.model is None:
         raise AgentError("which model?", "agentd --state DIR --model FILE.gguf")
     for name in ("context", "threads"):
@@ -75,7 +80,8 @@ def parse(arguments: list[str]) -> Configuration:
     for name in ("name", "context", "threads"):
         if getattr(given, name) is not None:
             command += [f"--{name}", str(getattr(given, name))]
-    return Configuration(state, state / "agent.sock", str(socket), given.name or model.stem, tuple(command))
+    name = given.name or model.stem
+    return Configuration(state, state / "agent.sock", str(socket), name, tuple(command), routing)
 
 
 def _own_worker() -> list[str]:

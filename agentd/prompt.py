@@ -1,8 +1,8 @@
 """What the model reads: the system prompt, as much of the session as fits, and the question.
 
 Everything is measured in the model's own tokens. What does not fit is left out in this order: the oldest
-exchanges, what was recalled, the beginning of the attachment, the end of the question; each cut is a note
-for the person. A summary stands for exchanges that were left out before.
+exchanges, what was recalled, the beginning of the attachment, the end of a skill's instructions, the end of
+the question; each cut is a note for the person. A summary stands for exchanges that were left out before.
 
 The prompt of a session only ever grows at its end, so that the worker need not read its beginning again
 (0.6 s per token under emulation). When it is full, exchanges are dropped down to half of the space at
@@ -69,16 +69,18 @@ def compose(
     budget: int,
     count: Count,
     *,
+    instructions: str = "",
     recalled: Sequence[str] = (),
     summary: str = "",
 ) -> Prompt:
     """Build the prompt of at most `budget` tokens.
 
     `left_out` is the number of characters that the caller cut off the attachment's beginning before.
-    `question` is the turn's text without attachment, `recalled` are lines for the model, the best first.
+    `question` is the turn's text without attachment, `instructions` come right before it, `recalled` are
+    lines for the model, the best first.
     """
     first_message = system(summary)
-    asked = _joined(attachment, _with_notes(question, recalled))
+    asked = _joined(attachment, _joined(instructions, _with_notes(question, recalled)))
     contents = [first_message, asked]
     for exchange in exchanges:
         contents += [exchange.asked, exchange.answered]
@@ -96,6 +98,16 @@ def compose(
             " were left out to fit the context"
         )
     room -= tokens
+    kept_instructions = ""
+    if instructions:
+        room -= AROUND_MESSAGE
+        kept_instructions, tokens = _fit(instructions, room * 3 // 4, count, keep_end=False)
+        room -= tokens
+        if len(kept_instructions) < len(instructions):
+            notes.append(
+                f"the last {len(instructions) - len(kept_instructions)} of {len(instructions)} characters"
+                " of the instructions were left out to fit the context"
+            )
     kept_recalled, tokens = _fitting(recalled, room // RECALL_SHARE, count)
     room -= tokens
     kept_attachment = ""
@@ -119,7 +131,7 @@ def compose(
         )
         # Nothing fits any more: the next prompt begins after the last exchange there is.
         first = kept[0].question if kept else exchanges[-1].question + 1
-    asked = _joined(kept_attachment, _with_notes(kept_question, kept_recalled))
+    asked = _joined(kept_attachment, _joined(kept_instructions, _with_notes(kept_question, kept_recalled)))
     dropped = exchanges[: len(exchanges) - len(kept)]
     messages = _messages(first_message, kept, asked)
     return Prompt(messages, asked, notes, first, dropped, len(kept_recalled))
@@ -145,9 +157,9 @@ def _fitting(recalled: Sequence[str], room: int, count: Count) -> tuple[Sequence
     return recalled, used
 
 
-def _joined(attachment: str, question: str) -> str:
+def _joined(before: str, question: str) -> str:
     # The question comes last: a small model follows what it read last.
-    return f"{attachment.rstrip()}\n\n{question}" if attachment else question
+    return f"{before.rstrip()}\n\n{question}" if before else question
 
 
 def _messages(first: str, exchanges: Sequence[Exchange], asked: str) -> list[dict[str, str]]:

@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 
 import varlink
 
-from agentd import __version__, identity, introduction
+from agentd import __version__, identity, introduction, tools_service
 from agentd.agent import Agent, Question
+from agentd.assembly import Parts
 from agentd.call import INTERFACES, Watch
 from agentd.errors import AgentError, InvalidMemory, InvalidQuestion, NotOwner, Refusal, StoreUnavailable
 from agentd.machine_key import MachineKey
 from agentd.memory import service as memory_service
-from agentd.memory.transfer import Transfer
+from agentd.origin import origin_of
 from agentd.people import Person, owner_uids, peer_uid, person_of
+from agentd.policy import Origin
 from agentd.server import StrictService
 from agentd.session import clean, utc_now
 
@@ -31,6 +33,7 @@ MAX_ROWS = 1000
 # And of their text in UTF-8, in bytes, but for one turn: the reply is built in memory, where JSON's escapes
 # make it up to six times as long.
 MAX_TEXT = 1 << 20
+_PLAIN = ("session", "turn", "delta", "done", "text", "status")
 # Seconds that Status waits for the worker's own.
 STATUS_PATIENCE = 3.0
 
@@ -47,28 +50,43 @@ def who(connection: socket.socket | None) -> Person:
     return person_of(uid, owner_uids())
 
 
-def create_service(
-    agent: Agent, transfer: Transfer, key: MachineKey, model_name: str, stop_fd: int
-) -> StrictService:
-    """The service with io.aetheros.Agent and io.aetheros.Memory.
+def create_service(parts: Parts, model_name: str, stop_fd: int) -> StrictService:
+    """The service with io.aetheros.Agent, io.aetheros.Memory and io.aetheros.Tools.
 
     `stop_fd` becomes readable when agentd stops.
     """
+    agent = parts.agent
+
+    def origin(connection: socket.socket | None) -> Origin:
+        return origin_of(connection, parts.bus)
+
     service = StrictService(
         vendor="AetherOS", product="agentd", version=__version__, interface_dir=str(INTERFACES)
     )
-    service.interface(INTERFACE)(lambda: AgentMethods(agent, key, model_name, stop_fd))
-    methods = memory_service.MemoryMethods(agent.memory, transfer, who, stop_fd)
-    service.interface(memory_service.INTERFACE)(lambda: methods)
+    service.interface(INTERFACE)(lambda: AgentMethods(agent, parts.key, origin, model_name, stop_fd))
+    memory = memory_service.MemoryMethods(agent.memory, parts.transfer, who, stop_fd)
+    service.interface(memory_service.INTERFACE)(lambda: memory)
+    tools = tools_service.ToolsMethods(
+        agent.acting, agent.choosing, origin, stop_fd, agent.library, parts.reminders
+    )
+    service.interface(tools_service.INTERFACE)(lambda: tools)
     return service
 
 
 class AgentMethods:
     """The methods of io.aetheros.Agent; see the interface file for what each does."""
 
-    def __init__(self, agent: Agent, key: MachineKey, model_name: str, stop_fd: int) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        key: MachineKey,
+        origin: Callable[[socket.socket | None], Origin],
+        model_name: str,
+        stop_fd: int,
+    ) -> None:
         self._agent = agent
         self._key = key
+        self._origin = origin
         self._model_name = model_name
         self._stop_fd = stop_fd
         self._started = utc_now()
@@ -85,15 +103,23 @@ class AgentMethods:
         _request: socket.socket | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask and stream the answer; without "more" only the last reply."""
-        person = who(_request).name
+        origin = self._origin(_request)
         question = Question(
-            text, session, attachment or "", left_out or 0, max_tokens, person=person, why=bool(why)
+            text,
+            session,
+            attachment or "",
+            left_out or 0,
+            max_tokens,
+            person=origin.person,
+            why=bool(why),
+            origin=origin,
         )
         watch = Watch(_request, self._stop_fd)
         try:
             for reply in self._agent.ask(question, watch):
-                out = asdict(reply)
+                out = {name: getattr(reply, name) for name in _PLAIN}
                 out["notes"] = list(reply.notes) or None
+                out["outcome"] = reply.outcome and tools_service.outcome(reply.outcome)
                 out["sources"] = [asdict(source) for source in reply.sources or ()] or None
                 if _more:
                     yield {**out, "_continues": not reply.done}
@@ -134,8 +160,14 @@ class AgentMethods:
     def Delete(self, session: str, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
         """Remove a session and everything said in it."""
         person = who(_request).name
-        turns = _do(lambda: self._agent.memory.forgetting.delete_session(clean(session), person))
-        return {"turns": turns}
+        turns, forks = _do(lambda: self._agent.memory.forgetting.delete_session(clean(session), person))
+        return {"turns": turns, "forks": forks}
+
+    def Forks(self, session: str, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
+        """The forks that have copies of a session's turns."""
+        person = who(_request).name
+        found = _do(lambda: self._agent.conversations.forks(clean(session), person))
+        return {"sessions": [asdict(fork) for fork in found]}
 
     def History(  # noqa: N802
         self,
@@ -152,6 +184,11 @@ class AgentMethods:
             )
         )
         return {"turns": [asdict(turn) for turn in found], "older": older}
+
+    def Lines(self, limit: int | None, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
+        """The last questions in one line, the newest last."""
+        person = who(_request).name
+        return {"lines": _do(lambda: self._agent.conversations.lines(_rows(limit), person))}
 
     def Whoami(self, _request: socket.socket | None = None) -> dict[str, Any]:  # noqa: N802
         """Who this machine is and who is asking."""

@@ -7,6 +7,7 @@ a person. Starting the worker is systemd's concern, or child.py's on a developer
 import os
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ COUNT_CALL = 60.0
 # How long a question waits for a worker that is loading, and for one that is not there at all.
 LOADING_PATIENCE = 300.0
 ABSENT_PATIENCE = 60.0
+# How long between two questions whether there is memory for a model that rests.
+MEMORY_LOOK = 1.0
 # How long between two pieces of an answer: reading a prompt under emulation takes 0.6 s per token.
 ANSWER_PATIENCE = 120.0
 ANSWER_PATIENCE_PER_PROMPT_BYTE = 1.0
@@ -57,7 +60,8 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a generation ended: `stop` is "end", "length" or "cancelled"; the numbers are tokens.
+    """How a generation ended: `stop` is "end", "length", "cancelled" or "memory" (the machine was too short
+    of it to go on); the numbers are tokens.
 
     Of the prompt, `reused_tokens` had been read before, and `loaded_tokens` of those came from the disk.
     """
@@ -115,27 +119,38 @@ class ModelWorker:
             return WorkerStatus("unavailable", f"the model worker gave a wrong answer: {_name(error)}")
 
     def wait_ready(self, watch: Watch) -> Generator[str, None, WorkerStatus]:
-        """Wait until the worker can answer; yields one line for the person if that takes a while.
+        """Wait until the worker can answer; yields a line for the person if that takes a while, and one more
+        if it is memory that is waited for. A model that rests is loaded again.
 
         Raises WorkerError at once when the worker says that it cannot, and when patience ends.
         """
         began = time.monotonic()
-        told = False
+        told: set[bool] = set()
         while True:
-            status = self.status(watch=watch)
+            status = self._wake(self.status(watch=watch), watch)
             if status.state == "ready":
                 return status
-            patience = LOADING_PATIENCE if status.state == "loading" else 0.0
+            resting = status.state == "resting"
+            patience = LOADING_PATIENCE if resting or status.state == "loading" else 0.0
             # A worker that calls itself unavailable stays so; one that says nothing may be on its way.
             if status.state == "unavailable" and not status.name:
                 patience = ABSENT_PATIENCE
             waited = time.monotonic() - began
             if waited > patience:
                 raise WorkerError(status.state, status.detail)
-            if not told and waited > 1.0:
-                told = True
-                yield f"waiting for the model: {status.detail or status.state}"
-            watch.wait(0.2)
+            if resting not in told and waited > 1.0:
+                told.add(resting)
+                yield status.detail if resting else f"waiting for the model: {status.detail or status.state}"
+            watch.wait(MEMORY_LOOK if resting else 0.2)
+
+    def _wake(self, status: WorkerStatus, watch: Watch) -> WorkerStatus:
+        """Ask a model that rests to load, and what it says then. Raises AbandonedError."""
+        if status.state != "resting":
+            return status
+        # A worker that has just died says so in its next status.
+        with suppress(*_FAILURES), calling(self.path, INTERFACE, SHORT_CALL, watch) as model:
+            model.Wake()
+        return self.status(watch=watch)
 
     def count(self, texts: Sequence[str], watch: Watch) -> list[int]:
         """The number of tokens of each text. Raises WorkerError, AbandonedError."""

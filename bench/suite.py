@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import baseline, boots, detection, host, recall, sizes, states
+from bench import baseline, boots, detection, host, recall, routing, sizes, states
 from bench.boots import Sample, Subject
 from bench.native_worker import prepared
 from bench.table import Row, Section, rows_of
@@ -82,11 +82,14 @@ def measure(name: str, *, repeat: int, tokens: int, quick: bool) -> Report:
 
 
 def memory_sections(name: str, repeat: int) -> list[Section]:
-    """What memory finds, and what saved states save, by the machine's worker on this host."""
+    """What memory and routing find, and what saved states save, by the machine's worker on this host."""
+    routes = routing.file_of(name)
     with prepared(name) as place:
         with place.worker() as worker:
-            found = recall.section("test", recall.Kept(worker) if place.has_embedder else None)
-        return [found, *states.measure(place, repeat)]
+            found = [recall.section("test", recall.Kept(worker) if place.has_embedder else None)]
+            if routes:
+                found.append(routing.section("test", routing.router_of(routes), routing.encoder_of(worker)))
+        return [*found, *states.measure(place, repeat)]
 
 
 def subjects(built: BuiltImage, stock: baseline.Baseline, folder: Path) -> tuple[Subject, Subject]:

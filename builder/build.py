@@ -28,6 +28,7 @@ from builder import (
     kernel_source,
     models,
     profile,
+    routing,
     toolchain,
     wheels,
 )
@@ -176,6 +177,11 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         record["kernel" if own is None else "fallback"] = {"package": stock}
     stock_line = stock_command_line(machine)
     built_wheels = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants)
+    routes = None
+    if encoder and embedder:
+        routes = routing.ensure(tools, built_wheels.tree, embedder, encoder.name)
+    else:
+        print(f"{machine.name} has no embedder: no sentence is taken for a tool", file=sys.stderr)
     given = ImageInput(
         machine=machine.name,
         version=__version__,
@@ -198,6 +204,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
         embedder_card={**_card(encoder, embedder), "dimension": encoder.dimension}
         if encoder and embedder
         else {},
+        routing=routes,
         profile=machine.model_dump(mode="json"),
         record={**record, "llama_cpp": built_wheels.record, "tools": tools.key},
     )

@@ -220,18 +220,32 @@ def report(given: argparse.Namespace) -> int:
 
 def agentd(given: argparse.Namespace) -> int:
     """Run the machine's agent on this host."""
-    from builder import models, native, profile, toolchain, wheels
+    from builder import models, native, profile, routing, toolchain, wheels
 
     machine = profile.load(given.machine)
     tools = toolchain.ensure()
     wheels.fetch()
-    card = machine.chat_model
+    card, encoder = machine.chat_model, machine.embedder_model
     model = models.ensure(card).path
-    embedder = models.ensure(machine.embedder_model).path if machine.embedder_model else None
+    embedder = models.ensure(encoder) if encoder else None
     tree = wheels.ensure(tools, machine.cpu.march, variants=machine.cpu.variants).tree
+    routes = None
+    if encoder and embedder:
+        routes = routing.ensure(tools, tree, embedder, encoder.name)
+    else:
+        print(f"{machine.name} has no embedder: no sentence is taken for a tool", file=sys.stderr)
     words = ["--context", str(machine.agent.context), *given.extra]
     state = given.state.absolute()
-    return native.run_agentd(tools, tree, model, state, words, name=card.name, embedder=embedder)
+    return native.run_agentd(
+        tools,
+        tree,
+        model,
+        state,
+        words,
+        name=card.name,
+        embedder=embedder.path if embedder else None,
+        routing=routes,
+    )
 
 
 def completion(given: argparse.Namespace) -> int:

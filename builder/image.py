@@ -18,7 +18,7 @@ import jinja2
 from ruamel.yaml import YAML
 
 from builder import apt, bootloader, esp, network, prefix_state
-from builder.cache import cache_dir, digest, lock, product, write_atomically
+from builder.cache import cache_dir, digest, file_sha256, lock, product, write_atomically
 from builder.errors import AetherError
 from builder.firmware import Firmware
 from builder.progress import step
@@ -76,6 +76,7 @@ LAUNCHERS = {
     "usr/bin/agent": "agentd.cli",
     "usr/lib/aetheros/agentd": "agentd.daemon",
     "usr/lib/aetheros/agentd-model": "agentd.model.worker",
+    "usr/lib/aetheros/agentd-exec": "agentd.exec.broker",
 }
 
 
@@ -99,6 +100,7 @@ class ImageInput:
     stock_command_line: Sequence[str] = ()
     more_packages: Sequence[str] = ()  # the profile's own
     firmware: Firmware | None = None  # of the machine's own kernel
+    routing: Path | None = None  # routing.bin; None without an embedder: every sentence is talk
 
     @property
     def weights(self) -> dict[str, Path]:
@@ -163,6 +165,7 @@ def ensure(toolchain: Toolchain, given: ImageInput) -> Path:
         (REPOSITORY / "builder/image.py"),
         (REPOSITORY / "builder/esp.py"),
         (REPOSITORY / "builder/prefix_state.py"),
+        given.routing.parent.name if given.routing else "",
         given.kernel or "",
         [given.stock, list(given.stock_command_line), given.packages],
         given.firmware.folder.name if given.firmware else "",
@@ -207,9 +210,13 @@ def make(toolchain: Toolchain, given: ImageInput, folder: Path, key: str) -> Non
 
 def manifest_of(given: ImageInput, key: str) -> dict[str, Any]:
     """What agentd is told: which machine, kernel, model and versions it was built as."""
-    cards = {"model": given.model_card}
+    models = {"model": given.model_card}
     if given.embedder:
-        cards["embedder"] = given.embedder_card
+        models["embedder"] = given.embedder_card
+    cards = {kind: {**card, "file": f"{card['name']}.gguf"} for kind, card in models.items()}
+    if given.routing:
+        size, sha256 = given.routing.stat().st_size, file_sha256(given.routing)
+        cards["routing"] = {"file": given.routing.name, "sha256": sha256, "size": size}
     return {
         "name": "AetherOS",
         "version": given.version,
@@ -217,7 +224,7 @@ def manifest_of(given: ImageInput, key: str) -> dict[str, Any]:
         "machine": given.machine,
         "kernel": given.kernel_version,
         "command_line": list(given.command_line),
-        **{kind: {**card, "file": f"{card['name']}.gguf"} for kind, card in cards.items()},
+        **cards,
         "profile": dict(given.profile),
         "parts": dict(given.record),
     }
@@ -250,6 +257,8 @@ def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     models.mkdir(parents=True)
     for name, file in given.weights.items():
         (models / name).hardlink_to(file)
+    if given.routing:
+        shutil.copyfile(given.routing, tree / "usr/lib/aetheros" / given.routing.name)
     (tree / "usr/lib/aetheros/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     prefix_state.lay(toolchain, tree)
 

@@ -9,7 +9,7 @@ machines (vm.py), or building what is run (wheels.py, models.py).
 import shlex
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import AetherError
@@ -27,6 +27,7 @@ def argv(
     *,
     writable: Sequence[Path] = (),
     readable: Sequence[Path] = (),
+    env: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The command line that runs a module of agentd in the tools tree, without a network.
 
@@ -37,7 +38,7 @@ def argv(
         ["python3", "-m", module, *arguments],
         readable=[REPOSITORY / "agentd", tree, *readable],
         writable=writable,
-        env={"PYTHONPATH": f"{REPOSITORY}:{tree}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": f"{REPOSITORY}:{tree}", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
     )
 
 
@@ -49,6 +50,7 @@ def worker_argv(
     extra: Sequence[str] = (),
     *,
     embedder: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The command line of a model worker alone, listening at `socket`."""
     return argv(
@@ -58,6 +60,7 @@ def worker_argv(
         ["--socket", socket.absolute(), *_weights(model, embedder), *extra],
         writable=[socket.parent],
         readable=_folders(model, embedder),
+        env=env,
     )
 
 
@@ -81,19 +84,23 @@ def agentd_argv(
     *,
     name: str = "",
     embedder: Path | None = None,
+    routing: Path | None = None,
 ) -> list[str]:
     """The command line of agentd with its state and its sockets in the folder `state`.
 
-    `name` is what the model is called; the cache names its files by their sha256.
+    `name` is what the model is called; the cache names its files by their sha256. `routing` is the file that
+    routing.ensure() gives.
     """
-    called = ["--worker-command", shlex.join([*WORKER, "--name", name])] if name else []
+    called: list[str | Path] = ["--worker-command", shlex.join([*WORKER, "--name", name])] if name else []
+    if routing:
+        called += ["--routing", routing.absolute()]
     return argv(
         toolchain,
         tree,
         "agentd.daemon",
         ["--state", state.absolute(), *_weights(model, embedder), *called, *extra],
         writable=[state],
-        readable=_folders(model, embedder),
+        readable=[*_folders(model, embedder), *([routing.parent] if routing else [])],
     )
 
 
@@ -106,6 +113,7 @@ def run_agentd(
     *,
     name: str = "",
     embedder: Path | None = None,
+    routing: Path | None = None,
 ) -> int:
     """Run agentd on this terminal until it ends; its exit status, 128 + N if signal N ended it.
 
@@ -119,7 +127,7 @@ def run_agentd(
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
-            agentd_argv(toolchain, tree, model, state, extra, name=name, embedder=embedder),
+            agentd_argv(toolchain, tree, model, state, extra, name=name, embedder=embedder, routing=routing),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:

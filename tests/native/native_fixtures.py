@@ -1,6 +1,6 @@
 """The real llama.cpp, the real model and the real worker on this host; built or fetched if need be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,10 +38,15 @@ def start_worker(
     """Starts a worker for a model file (default: the real one), in a folder of its own or a given one."""
     started: list[Worker] = []
 
-    def start(model: Path = smollm2, *extra: str, folder: Path | None = None) -> Worker:
+    def start(
+        model: Path = smollm2,
+        *extra: str,
+        folder: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
         place = folder or tmp_path_factory.mktemp("worker")
         path = place / "model.sock"
-        argv = native.worker_argv(tools, llama_tree, model, path, extra)
+        argv = native.worker_argv(tools, llama_tree, model, path, extra, env=env)
         worker = Worker(argv, path, place / "worker.log")
         started.append(worker)
         worker.wait_for("listens; ")

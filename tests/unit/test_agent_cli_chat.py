@@ -180,6 +180,52 @@ def test_lines_are_remembered_from_one_chat_to_the_next(agentd: Agentd, tmp_path
     second.type("\x10\r")
     second.expect("You said: a memorable line")
     second.close()
+    assert not list(tmp_path.rglob("*")), "no file has them"
+
+
+UP = "\x10"  # Ctrl-P
+
+
+def test_the_arrow_keys_bring_back_what_was_said_anywhere_newest_first_and_once(
+    agentd: Agentd, tmp_path: Path
+) -> None:
+    agentd.ask("asked by a script")
+    agentd.ask("/word of mine")
+    agentd.ask("two\nlines")
+    agentd.ask(f"pasted {'x' * 1000}")
+    terminal = Terminal(tmp_path, agentd.socket, "chat")
+    try:
+        terminal.expect("> ")
+        terminal.type("typed here\r")
+        terminal.expect("You said: typed here")
+        terminal.type(f"{UP}\r")
+        terminal.expect("You said: typed here")
+        terminal.type(f"{UP}{UP}\r")
+        terminal.expect("You said: /word of mine")
+        terminal.type(f"{UP}{UP}{UP}{UP}\r")
+        terminal.expect("You said: asked by a script")
+    finally:
+        terminal.close()
+
+
+def test_what_was_forgotten_is_no_longer_brought_back_by_the_arrow_keys(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as agentd:
+        agentd.call("Introduce", owner="Ada")
+        agentd.ask("the first question")
+        session = agentd.ask("a question to be forgotten")[-1]["session"]
+        old = tmp_path / ".local/state/agent/chat-history"
+        old.parent.mkdir(parents=True)
+        old.write_text("a question to be forgotten\n")
+        assert agentd.call("Lines")["lines"][-1] == "a question to be forgotten"
+        agentd.call("Delete", session=session)
+        terminal = Terminal(tmp_path, agentd.socket, "chat")
+        try:
+            terminal.expect("> ")
+            assert not old.exists()
+            terminal.type(f"{UP}\r")
+            terminal.expect("You said: the first question")
+        finally:
+            terminal.close()
 
 
 def test_a_question_on_a_terminal_is_answered_at_once(agentd: Agentd, tmp_path: Path) -> None:

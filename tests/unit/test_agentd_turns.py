@@ -175,6 +175,19 @@ def test_a_question_waits_for_a_model_that_is_loading(tmp_path: Path) -> None:
     assert any("waiting for the model" in note for note in replies[-1]["notes"])
 
 
+def test_a_question_waits_for_memory_and_says_how_much(tmp_path: Path) -> None:
+    with running(tmp_path / "state", resting=3) as agentd:
+        replies = agentd.ask("are you there?")
+    assert replies[-1]["status"] == "complete"
+    assert replies[-1]["notes"] == ["waiting for memory: 300 MB are needed, 100 MB are free"]
+
+
+def test_an_answer_that_is_given_up_for_memory_is_kept_as_far_as_it_came(agentd: Agentd) -> None:
+    last = agentd.ask("short of memory")[-1]
+    assert (last["text"], last["status"]) == ("I was about to say ", "interrupted")
+    assert last["notes"] == ["the answer ended early: the machine is short of memory"]
+
+
 @pytest.mark.parametrize("state", ["missing", "corrupt", "unavailable"])
 def test_without_a_model_agentd_says_so_and_does_everything_else(tmp_path: Path, state: str) -> None:
     with running(tmp_path / "state", state=state) as agentd:

@@ -32,6 +32,11 @@ class Scripted:
         self.forgotten = 0
         self.order: list[str] = []
 
+    def close(self) -> None: ...
+
+    def shrink(self) -> bool:
+        return False
+
     def stop(self) -> None:
         self.stopping.set()
         self.gate.release()

@@ -4,14 +4,15 @@ import json
 import os
 import select
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from reader_model import Reader
 
 from agentd.model import states as module
 from agentd.model.engine import Engine, Job, Loaded, News, Result
-from agentd.model.llama import Piece, Sampling, common
+from agentd.model.llama import Sampling, common
 from agentd.model.messages import Message
 from agentd.model.states import Saved, States, fingerprint
 from agentd.model.template import CHATML, ChatTemplate
@@ -286,59 +287,6 @@ def test_the_fingerprint_is_that_of_the_file_and_of_how_it_is_used(tmp_path: Pat
 
 
 # ---- the engine
-
-
-class Reader:
-    """A model whose tokens are characters; it says "yes" and remembers what it has read."""
-
-    context = CONTEXT
-
-    def __init__(self) -> None:
-        self.memory: list[int] = []
-        self.gate = threading.Semaphore(1000)
-        self.wiped = 0
-        self.refuses = False
-
-    def stop(self) -> None:
-        self.gate.release()
-
-    def resume(self) -> None: ...
-
-    def forget(self, *, wipe: bool = False) -> None:
-        self.memory.clear()
-        self.wiped += wipe
-
-    def reusable(self, tokens: Sequence[int]) -> int:
-        return common(self.memory, list(tokens[:-1]))
-
-    def tokenize(self, text: str) -> list[int]:
-        return [ord(letter) for letter in text]
-
-    def tokenize_pieces(self, pieces: Sequence[Piece]) -> list[int]:
-        return [token for piece in pieces for token in self.tokenize(piece.text)]
-
-    def token_bytes(self, token: int) -> bytes:
-        return chr(token).encode()
-
-    def ends(self, token: int) -> bool:
-        return token == 0
-
-    def generate(self, tokens: Sequence[int], sampling: Sampling) -> Generator[int]:
-        self.memory = list(tokens)
-        for token in [*map(ord, "yes"), 0]:
-            assert self.gate.acquire(timeout=PATIENCE)
-            yield token
-            self.memory.append(token)
-
-    def evaluated(self) -> list[int]:
-        return list(self.memory)
-
-    def state(self, largest: int) -> bytearray | None:
-        return bytearray(json.dumps(self.memory).encode())
-
-    def restore(self, tokens: Sequence[int], state: bytearray) -> bool:
-        self.memory = [] if self.refuses else json.loads(state)
-        return self.memory == list(tokens)
 
 
 @pytest.fixture

@@ -1,0 +1,184 @@
+"""From a person's words to a tool with its arguments, or to talk.
+
+Exact words first: a line "/family.verb NAME=VALUE ..." is what it says. Else the router chooses, and code
+finds the arguments; one that is missing, or two tools that are close, become one short question. Nothing
+is done here: acting.py does it.
+"""
+
+import shlex
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentd import log
+from agentd.call import Watch
+from agentd.tools.tool import Level, Tool
+from agentd.worker import ModelWorker, WorkerError
+
+if TYPE_CHECKING:
+    from agentd.routing.router import Route, Router
+    from agentd.routing.slots import World
+
+# A longer text is no request to a tool: it tells or asks something.
+LONGEST = 600
+MOST_ASKED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a text is taken to mean; without a `tool` it is talk.
+
+    `question` is what has to be asked before anything can be done, `missing` the argument that it is about.
+    `reason` is the router's, or "command"
+    for exact words, "long" for a text too long to be a request.
+    """
+
+    text: str
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    question: str = ""
+    missing: str = ""
+    confidence: float = 1.0
+    runner_up: str | None = None
+    runner_up_confidence: float = 0.0
+    reason: str = ""
+
+
+class Choosing:
+    """The router with this machine's tools; without its file only exact words choose.
+
+    Its patterns are many: they are compiled with the first request, or by warm().
+    """
+
+    def __init__(
+        self,
+        head: Path | None,
+        tools: Callable[[], Mapping[str, Tool]],
+        worlds: "Callable[[], Callable[[str], World]]",
+        worker: ModelWorker,
+    ) -> None:
+        self._file = head
+        self._tools = tools
+        self._make_worlds = worlds
+        self._worlds: Callable[[str], World] | None = None
+        self._worker = worker
+        self._router: Router | None = None
+        self._loading = threading.Lock()
+        # What was asked last, by session.
+        self._asked: dict[str, Choice] = {}
+
+    def choose(self, text: str, person: str, watch: Watch, session: str | None = None) -> Choice:
+        """What a text is taken to mean; in a session it may be what was asked for there last."""
+        choice = self._choose(text, person, watch)
+        asked = self._asked.pop(session or "", None)
+        if asked is None or choice.reason in ("command", "sure"):
+            return choice
+        return self._answered(asked, text, person) or choice
+
+    def keep(self, session: str, choice: Choice) -> None:
+        """Remember what was asked in a session: the next thing said in it may be the answer."""
+        self._asked[session] = choice
+        while len(self._asked) > MOST_ASKED:
+            self._asked.pop(next(iter(self._asked)), None)
+
+    def _choose(self, text: str, person: str, watch: Watch) -> Choice:
+        if text.startswith("/") and (command := self._command(text)) is not None:
+            return command
+        router = self._loaded()
+        if router is None or len(text) > LONGEST:
+            return Choice(text, reason="long" if router else "no router")
+        route = router.route(text, lambda part: self._meaning(part, watch))
+        tool = self._tools().get(route.tool or "")
+        if tool is None:
+            return _choice(text, route, None, {}, "")
+        from agentd.routing import slots
+
+        filled = slots.fill(tool, text, self._world(person))
+        question, missing = filled.question, filled.missing.name if filled.missing else ""
+        if not question and route.reason == "close" and route.runner_up in self._tools():
+            question = _which(tool, self._tools()[route.runner_up or ""])
+        return replace(_choice(text, route, tool.name, filled.arguments, question), missing=missing)
+
+    def _command(self, text: str) -> Choice | None:
+        try:
+            name, *words = shlex.split(text[1:])
+        except ValueError:
+            return None
+        tool = self._tools().get(name)
+        if tool is None:
+            return None
+        given: dict[str, str] = {}
+        names = [argument.name for argument in tool.arguments]
+        for word in words:
+            key, equals, value = word.partition("=")
+            if equals and key in names:
+                given[key] = value
+            elif left := [one for one in names if one not in given]:
+                given[left[0]] = word
+            else:
+                return Choice(text, name, given, f"{name} takes {len(names)} arguments; what is {word!r}?")
+        return Choice(text, name, given, reason="command")
+
+    def warm(self) -> None:
+        """Load what the first request would wait for."""
+        if self._loaded() is not None:
+            import agentd.routing.slots  # noqa: F401 - to have it
+
+    def _answered(self, asked: Choice, text: str, person: str) -> Choice | None:
+        """What was asked about, with the argument that it lacked; None if the text does not tell it."""
+        from agentd.routing import slots
+
+        tool = self._tools()[asked.tool or ""]
+        lacking = next((one for one in tool.arguments if one.name == asked.missing), None)
+        value = lacking and slots.answer(tool, lacking, text, self._world(person))
+        if lacking is None or value is None:
+            return None
+        return replace(asked, arguments={**asked.arguments, lacking.name: value}, question="", missing="")
+
+    def _world(self, person: str) -> "World":
+        if self._worlds is None:
+            self._worlds = self._make_worlds()
+        return self._worlds(person)
+
+    def _loaded(self) -> "Router | None":
+        with self._loading:
+            if self._router is None and self._file is not None:
+                from agentd.routing.head import HeadError, load
+                from agentd.routing.router import Router
+
+                try:
+                    head = load(self._file)
+                except HeadError as error:
+                    log.error(f"requests cannot be told from talk: {error}")
+                    self._file = None
+                    return None
+                changing = [tool.name for tool in self._tools().values() if tool.level is not Level.READ]
+                self._router = Router(head, changing)
+            return self._router
+
+    def _meaning(self, text: str, watch: Watch) -> Sequence[float] | None:
+        try:
+            return self._worker.embed([text], watch)[0]
+        except WorkerError:
+            return None
+
+
+def _choice(
+    text: str, route: "Route", tool: str | None, arguments: Mapping[str, Any], question: str
+) -> Choice:
+    return Choice(
+        text,
+        tool,
+        arguments,
+        question,
+        confidence=route.confidence,
+        runner_up=route.runner_up,
+        runner_up_confidence=route.runner_up_confidence,
+        reason=route.reason,
+    )
+
+
+def _which(one: Tool, other: Tool) -> str:
+    return f"Do you mean: {one.purpose} (/{one.name}), or: {other.purpose} (/{other.name})?"
