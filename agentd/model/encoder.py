@@ -59,6 +59,14 @@ class Encoder:
             raise RuntimeError("the encoder gave no vector")
         return [value / length for value in vector]
 
+    def vocabulary(self) -> list[str]:
+        """The whole words among its pieces, in their order: the common ones of its language first."""
+        c = self._c
+        count = c.llama_vocab_n_tokens(self._vocabulary)
+        raw = [c.llama_vocab_get_text(self._vocabulary, at) for at in range(count)]
+        pieces = (piece.decode(errors="replace") for piece in raw)
+        return [piece[1:] for piece in pieces if piece.startswith("▁")]
+
     def close(self) -> None:
         """Give the memory back."""
         self._c.llama_free(self._context)

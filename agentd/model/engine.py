@@ -8,9 +8,10 @@ connection at once. Not for: Varlink (service.py) or the process (worker.py).
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from agentd.model.backend import RUN_NATIVELY, check_file
 from agentd.model.errors import ModelError
 from agentd.model.llama import Llama, Piece, Sampling, Stopped
 from agentd.model.messages import Message
+from agentd.model.pressure import Memory, Relief, memory
 from agentd.model.states import States, fingerprint
 from agentd.model.utf8 import Assembler
 
@@ -58,7 +60,8 @@ class Status:
 
 @dataclass(frozen=True)
 class Result:
-    """How a generation ended: `stop` is "end", "length" or "cancelled"; the rest are tokens.
+    """How a generation ended: `stop` is "end", "length", "cancelled" or "memory" (given up for it); the rest
+    are tokens.
 
     `loaded_tokens` are those of the `reused_tokens` that came from a saved state.
     """
@@ -134,6 +137,7 @@ class Job(Request[Result]):
         self.name = name
         self.keep = keep
         self.shared = shared
+        self.short_of_memory = False  # it was cancelled for that
 
 
 News = str | Result | Exception
@@ -144,6 +148,8 @@ class Model(Protocol):
 
     context: int
 
+    def close(self) -> None: ...
+    def shrink(self) -> bool: ...
     def stop(self) -> None: ...
     def resume(self) -> None: ...
     def forget(self) -> None: ...
@@ -167,7 +173,8 @@ class Resumable(Protocol):
 @dataclass(frozen=True)
 class Loaded:
     """A model that can answer, its chat template, what a person should know about it, and for which CPU
-    llama.cpp was built. What `resumable` has read can be kept for a model of the same `fingerprint`."""
+    llama.cpp was built. What `resumable` has read can be kept for a model of the same `fingerprint`. It all
+    takes about `needs` bytes of memory."""
 
     model: Model
     template: "ChatTemplate"
@@ -175,10 +182,18 @@ class Loaded:
     built_for: str = ""
     resumable: Resumable | None = None
     fingerprint: str = ""
+    needs: int = 0
 
 
 # Tokens, where nobody says: keys and values cost memory for each (22 kB with the 135M model).
 DEFAULT_CONTEXT = 4096
+# Seconds that jobs wait for memory, and a count of tokens; a caller of Generate waits 120 s for a word, one
+# of Count 60 s (agentd/worker.py).
+MEMORY_PATIENCE = 100.0
+COUNT_PATIENCE = 50.0
+# Seconds between two looks at the memory while somebody waits for it.
+LOOK = 1.0
+RESTING = "the model rests because memory was short; the next question loads it again"
 
 
 def load(path: Path, *, size: int | None, context: int, threads: int, template: str = "") -> Loaded:
@@ -203,14 +218,20 @@ def load(path: Path, *, size: int | None, context: int, threads: int, template: 
     if model.built_for:
         notes.append(f"llama.cpp for {model.built_for}")
     known = fingerprint(path, model.layout)
-    return Loaded(model, chat, "; ".join(notes), model.built_for, model, known)
+    return Loaded(model, chat, "; ".join(notes), model.built_for, model, known, model.needs())
 
 
 class Engine:
     """The thread that owns the model, and the queue before it."""
 
     def __init__(
-        self, loader: Callable[[], Loaded], *, name: str, threads: int, states: States | None = None
+        self,
+        loader: Callable[[], Loaded],
+        *,
+        name: str,
+        threads: int,
+        states: States | None = None,
+        memory: Callable[[], Memory | None] = memory,
     ) -> None:
         self._loader = loader
         self._loaded: Loaded | None = None
@@ -218,6 +239,14 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._current: Job | None = None
         self._closing = False
+        # While the model rests: what it needs (bytes), and whether it is to be loaded although no job waits.
+        self._memory = memory
+        self._resting = False
+        self._needs = 0
+        self._wanted = False
+        self._relief: Relief | None = None
+        # Held while tokens are counted on a caller's thread, and while the model is freed.
+        self._counting = threading.Lock()
         self._changed = threading.Condition()
         # The saved states, what is to be saved next, and whether what was read is to be forgotten. This lock
         # is taken before that of `_changed`, and never while a token is computed.
@@ -247,14 +276,24 @@ class Engine:
         return self._current is not None or bool(self._queue)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The number of tokens of each text. Raises NotReady."""
-        loaded = self._ready()
-        return [len(loaded.model.tokenize(text)) for text in texts]
+        """The number of tokens of each text; a model that rests is loaded for it. Raises NotReady."""
+        deadline = time.monotonic() + COUNT_PATIENCE
+        with self._changed:
+            while self._resting and not self._closing and time.monotonic() < deadline:
+                self.wake()
+                self._changed.wait_for(lambda: not self._resting, LOOK)
+        with self._counting:
+            loaded = self._ready()
+            return [len(loaded.model.tokenize(text)) for text in texts]
 
     def submit(self, job: Job) -> None:
-        """Put a job at the end of the queue. Raises NotReady, and ValueError if its name is in use."""
-        self._ready()
+        """Put a job at the end of the queue; a model that rests is loaded for it when there is memory.
+
+        Raises NotReady, and ValueError if its name is in use.
+        """
         with self._changed:
+            if not self._resting:
+                self._ready()
             if self._closing:
                 raise NotReady("unavailable", "the model worker is stopping")
             if job.name is not None and any(job.name == other.name for other in self._jobs()):
@@ -279,6 +318,30 @@ class Engine:
         if named is not None:
             self.cancel(named)
         return named is not None
+
+    def wake(self) -> None:
+        """Have a model that rests loaded again if there is memory for it; Status tells what is missing."""
+        with self._changed:
+            if self._resting and not self._wanted and self._enough():
+                self._wanted = True
+                detail = f"{self._status.name} is being loaded"
+                self._status = replace(self._status, state="loading", detail=detail)
+                self._changed.notify_all()
+
+    def relieve(self, relief: Relief) -> None:
+        """Give memory back: what was read, or the model too.
+
+        Anything less than Relief.ANSWER does nothing while there are jobs: pressure that lasts is told again
+        after them. Relief.ANSWER ends the job under way, with what it has; the others wait for memory.
+        """
+        with self._changed:
+            if self._loaded is None or (relief is not Relief.ANSWER and self.busy()):
+                return
+            self._relief = relief
+            if self._current is not None:
+                self._current.short_of_memory = True
+                self.cancel(self._current)
+            self._changed.notify_all()
 
     def forget(self, names: Sequence[str] | None) -> int:
         """Remove the saved states of these names, or all, and what is in memory; how many files there were.
@@ -345,7 +408,7 @@ class Engine:
         with self._changed:
             old = self._status
             self._status = Status(state, detail, old.name, context, old.threads, built_for)
-            self._loaded = loaded
+            self._loaded, self._resting = loaded, False
             self._changed.notify_all()
         (log.info if loaded else log.error)(f"model {old.name}: {state}: {detail}")
         return loaded is not None
@@ -354,14 +417,77 @@ class Engine:
         while True:
             self._settle()
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closing or self._wiping)
+                self._changed.wait_for(
+                    lambda: self._queue or self._closing or self._wiping or self._relief is not None
+                )
                 if self._wiping and not self._queue:
                     continue
                 if self._closing:
                     return None
-                self._current = self._queue.popleft()
-                self._ready().model.resume()
-                return self._current
+                relief, self._relief = self._relief, None
+                if self._queue and relief is not Relief.ANSWER:
+                    self._current = self._queue.popleft()
+                    self._ready().model.resume()
+                    return self._current
+            if relief is Relief.CONTEXT:
+                if self._ready().model.shrink():
+                    log.info("memory is short: what the model has read is given back")
+            elif not self._rest():
+                return None
+
+    def _rest(self) -> bool:
+        """Unload the model and wait until it can be loaded again; whether it was."""
+        with self._changed:
+            loaded = self._ready()
+            self._loaded, self._resting, self._needs = None, True, loaded.needs
+            self._status = replace(self._status, state="resting", detail=RESTING)
+        with self._counting:
+            loaded.model.close()
+        log.info(f"memory is short: model {self._status.name} rests")
+        if not self._wait_for_memory():
+            return False
+        if self._load():
+            return True
+        self._refuse()
+        return False
+
+    def _wait_for_memory(self) -> bool:
+        """Wait until there is memory for the model, and somebody who wants it; False when the thread is to
+        end. Jobs wait for MEMORY_PATIENCE."""
+        waited = 0.0
+        with self._changed:
+            while not self._closing:
+                self._wiping = False  # nothing is in memory
+                if self._queue:
+                    self.wake()
+                if self._wanted:
+                    self._wanted = False
+                    return True
+                if waited >= MEMORY_PATIENCE:
+                    self._refuse()
+                began = time.monotonic()
+                self._changed.wait(LOOK if self._queue else None)
+                waited = waited + time.monotonic() - began if self._queue else 0.0
+        return False
+
+    def _enough(self) -> bool:
+        """Whether there is memory for the model that rests; if not, Status says so."""
+        found = self._memory()
+        if found is None or found.available >= self._needs + found.reserve:
+            return True
+        needed, free = (size >> 20 for size in (self._needs + found.reserve, found.available))
+        detail = f"waiting for memory: {needed} MB are needed, {free} MB are free"
+        self._status = replace(self._status, detail=detail)
+        return False
+
+    def _refuse(self) -> None:
+        """End all jobs that wait, with the state of the model as the reason."""
+        with self._changed:
+            jobs = list(self._queue)
+            self._queue.clear()
+            reason = self._status
+        for job in jobs:
+            job.tell(NotReady(reason.state, reason.detail))
 
     def _settle(self) -> None:
         """Between two jobs: keep what is to be kept unless somebody waits, then forget what is to be."""
@@ -395,13 +521,13 @@ class Engine:
         else:
             found = self._find(loaded, prompt)
         reused = model.reusable(prompt)
-        written, stop = 0, "end" if job.shared else "length"
+        written, stop, whole = 0, "end" if job.shared else "length", True
         text = Assembler()
         answer = model.generate(prompt, job.sampling)
         try:
             for token in answer:
                 if job.cancelled:
-                    stop = "cancelled"
+                    whole = False
                     break
                 if job.shared:
                     break
@@ -414,10 +540,12 @@ class Engine:
                 if written == job.max_tokens:
                     break
         except Stopped:
-            stop = "cancelled"
+            whole = False
         finally:
             answer.close()
-        self._keep(loaded, job, whole=stop != "cancelled")
+        if not whole:
+            stop = "memory" if job.short_of_memory else "cancelled"
+        self._keep(loaded, job, whole=whole)
         return Result(stop, len(prompt), reused, written, found)
 
     def _find(self, loaded: Loaded, prompt: list[int]) -> int:
@@ -437,7 +565,8 @@ class Engine:
         whoever asked for it can rely on it, anything else as soon as nobody waits."""
         with self._keeping:
             if not job.shared:
-                self._pending = job.keep
+                # To save a state takes as much memory again.
+                self._pending = None if job.short_of_memory else job.keep
             elif job.keep is not None and whole and loaded.resumable is not None:
                 tokens = loaded.resumable.evaluated()
                 self._states.save(job.keep, tokens, loaded.resumable.state, shared=True)

@@ -15,7 +15,8 @@ import varlink
 from agentd import __version__
 from agentd.call import INTERFACES, AbandonedError, Watch
 from agentd.model.embedder import Embedder, EmbedderNotReady, Texts
-from agentd.model.engine import ContextTooSmall, Engine, Job, Last, NotReady, Request, Result
+from agentd.model.engine import RESTING, ContextTooSmall, Engine, Job, Last, NotReady, Request, Result
+from agentd.model.errors import ModelError
 from agentd.model.llama import Sampling
 from agentd.model.messages import InvalidMessages, Message, check_messages
 from agentd.model.states import NAME
@@ -86,6 +87,8 @@ class ModelMethods:
         with _explained():
             (result,) = _run(self._engine, job, Watch(_request))
             assert isinstance(result, Result)
+            if result.stop == "memory":
+                raise NotReady("resting", RESTING)
             if result.stop == "cancelled":
                 raise NotReady("unavailable", "the model worker is stopping")
         evaluated = result.prompt_tokens - result.reused_tokens
@@ -120,6 +123,11 @@ class ModelMethods:
         """Stop the named request."""
         return {"cancelled": self._engine.cancel_named(request)}
 
+    def Wake(self) -> dict[str, Any]:  # noqa: N802
+        """Have a model that rests loaded again."""
+        self._engine.wake()
+        return {}
+
     def Count(self, texts: list[str]) -> dict[str, Any]:  # noqa: N802
         """The number of tokens of each text."""
         if not isinstance(texts, list):
@@ -143,7 +151,7 @@ def _explained() -> Iterator[None]:
         raise ConnectionAbortedError from None
     except EmbedderNotReady as error:
         raise failure("EmbedderNotReady", state=error.state, detail=error.detail) from error
-    except NotReady as error:
+    except (NotReady, ModelError) as error:
         raise failure("ModelNotReady", state=error.state, detail=error.detail) from error
     except ContextTooSmall as error:
         raise failure("ContextExceeded", tokens=error.tokens, context=error.context) from error

@@ -24,6 +24,7 @@ import varlink.server
 
 from agentd import __version__, log
 from agentd.errors import AgentError
+from agentd.model import pressure
 from agentd.model.embedder import Embedder, load_encoder
 from agentd.model.engine import Engine, load
 from agentd.model.service import create_service, failure
@@ -189,6 +190,8 @@ def serve(given: Settings) -> int:
         log.info(f"agentd-model {__version__} listens; model {given.name} with {given.threads} threads")
         engine.start()
         embedder.start()
+        if (source := pressure.open_source(os.environ)) is not None:
+            threading.Thread(target=pressure.watch, args=(source, engine.relieve), daemon=True).start()
         server.serve_forever(poll_interval=0.2)
         notify("STOPPING=1")
         began = time.monotonic()

@@ -4,6 +4,7 @@ import base64
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -152,9 +153,11 @@ class Machine:
         self.wait_until(lambda: self.engine._status.state == state)
 
     def wait_until(self, true: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
         with self.engine._changed:
             while not true():
-                assert self.engine._changed.wait(PATIENCE) or true()
+                self.engine._changed.wait(0.02)
+                assert time.monotonic() < deadline
 
     def give_back(self, relief: Relief) -> None:
         self.engine.relieve(relief)
@@ -227,7 +230,7 @@ def test_an_answer_under_way_and_one_that_waits_are_not_cut_at_low_pressure(mach
 
 
 def test_at_critical_pressure_an_answer_ends_with_what_it_has_and_the_next_waits_for_memory(
-    machine: Machine, tmp_path: Path
+    machine: Machine,
 ) -> None:
     machine.model.gate = threading.Semaphore(1)
     machine.memory = SCARCE
@@ -239,10 +242,20 @@ def test_at_critical_pressure_an_answer_ends_with_what_it_has_and_the_next_waits
     assert (text, last.stop) == ("y", "memory")
     machine.wait_until(lambda: "needed" in machine.engine._status.detail)
     assert machine.model.given_back == ["model"]
-    assert list((tmp_path / "kv").iterdir()) == []
     machine.model.gate.release(100)
     machine.memory = ENOUGH
     assert news(second)[0] == "yes"
+
+
+def test_what_was_read_for_an_answer_that_was_cut_takes_no_memory_to_be_kept(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.model.gate = threading.Semaphore(1)
+    job = machine.ask("how are you?", keep="one")
+    assert select.select([job], [], [], PATIENCE)[0]
+    machine.give_back(Relief.ANSWER)
+    assert result(job).stop == "memory"
+    assert list((tmp_path / "kv").iterdir()) == []
 
 
 def test_without_enough_memory_waking_tells_what_is_missing_until_there_is(machine: Machine) -> None:
