@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from agentd import identity, introduction
 from agentd.acting import Acting
 from agentd.agent import Agent
+from agentd.awareness import netlink
+from agentd.awareness.tools import AwarenessTools
+from agentd.awareness.watching import Watching
 from agentd.broker import Broker
 from agentd.choosing import Choosing
 from agentd.database import Database
@@ -42,6 +45,7 @@ class Parts:
     key: MachineKey
     bus: Bus
     reminders: ReminderStore
+    watching: Watching
 
 
 def assemble(
@@ -69,10 +73,13 @@ def assemble(
     )
     places.configure(state)
     reminders = ReminderStore(database)
+    # Before the server looks for its own among the sockets that systemd passed.
+    watching = Watching(state, database, bus, memory, identity.manifest(), netlink.inherited())
+    noticing = AwarenessTools(watching.notices)
     remembering, reminding = MemoryTools(memory), Reminders(reminders)
 
     def all_tools() -> Mapping[str, Tool]:
-        own = (*remembering.tools(), *reminding.tools(), *own_tools(acting.audit))
+        own = (*remembering.tools(), *reminding.tools(), *noticing.tools(), *own_tools(acting.audit))
         return {**tools(), **{tool.name: tool for tool in own}}
 
     acting = Acting(
@@ -87,7 +94,7 @@ def assemble(
     library = Library(lambda: memory.memories.vault, all_tools)
     agent = Agent(conversations, worker, memory, choosing, acting, library)
     transfer = Transfer(state, database, memory, key, machine)
-    return Parts(agent, transfer, key, bus, reminders)
+    return Parts(agent, transfer, key, bus, reminders, watching)
 
 
 def _worlds(bus: Bus) -> "Callable[[str], World]":

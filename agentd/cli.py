@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from agentd import (
     __version__,
+    awareness_command,
     client,
     display,
     memory_command,
@@ -30,6 +31,7 @@ COMMANDS = (
     *("ask", "chat", "memory", "sessions", "history", "whoami", "status", "health", "hardware"),
     *("tools", "tool", "approve", "refuse", "undo", "log", "route", "policy", "skills"),
     *("reminders", "ring-reminder"),
+    *("notices", "brief", "watch"),
     *("completion", "help"),
 )
 _WITH_VALUE = ("--socket", "--session", "--max-tokens", "--limit", "--wait")
@@ -95,6 +97,8 @@ def _run(arguments: list[str]) -> int:
             return sessions_command.whoami(given)
         case "tools" | "tool" | "approve" | "refuse" | "undo" | "log" | "route" | "policy":
             return tools_command.run(given)
+        case "notices" | "brief" | "watch":
+            return awareness_command.run(given)
         case "skills":
             return skills_command.run(given)
         case "reminders" | "ring-reminder":
@@ -163,6 +167,7 @@ def create_parser() -> argparse.ArgumentParser:
     memory_command.add_parser(command, inner, _Parser)
     sessions_command.add_parsers(command, inner, _Parser)
     tools_command.add_parsers(command, inner, _Parser)
+    awareness_command.add_parsers(command, inner, _Parser)
     skills_command.add_parser(command)
     reminder_command.add_parsers(
         command, lambda name: commands.add_parser(name, parents=[common], allow_abbrev=False)

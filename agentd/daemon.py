@@ -116,12 +116,14 @@ def run(configuration: Configuration) -> None:
         notify(f"READY=1\nSTATUS=agentd {__version__} answers")
         where = configuration.listen or "the socket from systemd"
         log.info(f"agentd {__version__} answers on {where}, state in {configuration.state}")
+        parts.watching.start()
         select.select([wake_fd], [], [])
         notify("STOPPING=1\nSTATUS=agentd stops")
         # Readable for ever from now on: every wait of agent.py ends and stores what it has.
         os.eventfd_write(stop_fd, 1)
         if not agent.admission.wait_idle(STOP_TIME):
             log.warning("an answer could not be ended in time; the next start marks it interrupted")
+        parts.watching.stop(STOP_TIME)
         agent.memory.stop(STOP_TIME)
         if child is not None:
             child.stop()

@@ -15,6 +15,7 @@ import varlink
 from agentd import __version__, identity, introduction, tools_service
 from agentd.agent import Agent, Question
 from agentd.assembly import Parts
+from agentd.awareness import service as awareness_service
 from agentd.call import INTERFACES, Watch
 from agentd.errors import AgentError, InvalidMemory, InvalidQuestion, NotOwner, Refusal, StoreUnavailable
 from agentd.machine_key import MachineKey
@@ -70,6 +71,8 @@ def create_service(parts: Parts, model_name: str, stop_fd: int) -> StrictService
         agent.acting, agent.choosing, origin, stop_fd, agent.library, parts.reminders
     )
     service.interface(tools_service.INTERFACE)(lambda: tools)
+    awareness = awareness_service.AwarenessMethods(parts.watching.notices, who, stop_fd)
+    service.interface(awareness_service.INTERFACE)(lambda: awareness)
     return service
 
 

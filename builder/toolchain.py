@@ -68,7 +68,6 @@ PACKAGES = {
     "python3-parsedatetime": "agentd, run natively",
     "python3-pefile": "ukify",
     "python3-psutil": "agentd, run natively",
-    "python3-pyudev": "agentd, run natively",
     "python3-safetensors": "the embedder made into a GGUF file",
     "python3-varlink": "agentd, run natively",
     "python3-yaml": "agentd, run natively; the embedder made into a GGUF file",

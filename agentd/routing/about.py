@@ -38,7 +38,8 @@ _ASKING = (
     r"|learn)|i want to (?:know|understand|learn)|curious|suppose|imagine|what if|if (?:i|you|we"
     r"|one) (?:were|would|had"
     r"|deleted|asked|could|did|turned|restarted|rebooted|stopped)\b)",
-    r"(?:the |a )?(?:difference|pros and cons|regex|command|syntax|recipe|example)\b.* (?:between|for|of"
+    r"show me an example\b|(?:the |a )?(?:difference|pros and cons|regex|command|syntax|recipe"
+    r"|example)\b.* (?:between|for|of"
     r"|that|to)\b",
     # German, Dutch.
     r"(?:wie(?! w[aä]r)|warum|wieso|weshalb|was|welche[rsnm]?|wer|wozu|soll(?:te)? (?:ich|man)"
@@ -67,6 +68,14 @@ _ASKING = (
     r".*(?:とは|って何|どうやって|なぜ)",
 )
 _ASKS = re.compile("|".join(f"(?:{one})" for one in _ASKING), re.IGNORECASE)
+
+_GENERAL = re.compile(
+    r"what(?:'?s| is| are) an? |what do(?:es)? [\w.-]+ do\b|why would an? |(?:a )?regex |show me an example"
+    r"|(?:was ist|wat is) eine?n? |(?:qu'est-ce qu'|c'est quoi )une? |¿?qu[eé] es una? |(?:cos'"
+    r"|che cos')?[eè] una? "
+    r"|o que [eé] uma? ",
+    re.IGNORECASE,
+)
 
 _SOMEBODY = (
     r"(?:i|we|he|she|they|someone|somebody|everybody|everyone|people|(?:my|our|the|a|an|his|her"
@@ -130,6 +139,12 @@ def is_about(text: str) -> bool:
     if not (_ASKS.match(begun) or _TOLD.match(begun)) or any(map(_REQUEST.search, _CLAUSE.split(begun)[1:])):
         return False
     return all(len(one.split()) < 2 or _EXPLAINS.match(one) for one in _SENTENCE.split(begun)[1:])
+
+
+def is_general(text: str) -> bool:
+    """Whether a text tells of the past or asks what is true everywhere, not how this machine is."""
+    begun = _begun(text)
+    return bool(_GENERAL.match(begun) or _TOLD.match(begun)) and is_about(text)
 
 
 def is_reported(text: str) -> bool:

@@ -8,19 +8,21 @@ it may be used.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from agentd.routing.about import is_about, is_reported, unquoted
+from agentd.routing.about import is_about, is_general, is_reported, unquoted
 from agentd.routing.head import TALK, Head
 from agentd.routing.negation import wish_of
 
 # Chosen on tests/data/routing/dev.jsonl. With so much probability of talk a sentence is talk:
 # the tools share the rest, so the best of them may well have less.
-TALK_LEAST = 0.4
+TALK_LEAST = 0.5
 # A tool weaker than this is no better than a guess among sixty.
 TOOL_LEAST = 0.1
 # Below this the best tool, and beside a second one of more than this share of it, the person is asked.
-SURE_LEAST = 0.3
-CLOSE = 0.6
+SURE_LEAST = 0.4
+CLOSE = 0.5
 
+# The one tool that is asked what something means.
+EXPLAINS = "logs.explain"
 # More of a text is not looked at, so that no pattern takes long over a whole file.
 CHARACTERS = 1000
 
@@ -67,6 +69,8 @@ class Router:
         changes = best in self._changing
         if changes and (told := self._only_mentioned(best, wish.text, encode)):
             return Route(None, 1 - chances[best], best, chances[best], told)
+        if best != EXPLAINS and is_general(wish.text):
+            return Route(None, 1 - chances[best], best, chances[best], "about")
         if chances[TALK] >= TALK_LEAST:
             return Route(None, chances[TALK], best, chances[best], "talk")
         if chances[best] < TOOL_LEAST:

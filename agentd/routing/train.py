@@ -35,58 +35,14 @@ FOLDS = 3
 COPIES = 2
 # What copies of examples name: a tool is chosen by the rest of the sentence.
 OTHER_SERVICES = (
-    *(
-        "avahi",
-        "bind9",
-        "bluetooth",
-        "caddy",
-        "chronyd",
-        "cron",
-        "cups",
-        "dnsmasq",
-        "docker",
-        "dovecot",
-        "exim4",
-    ),
-    *(
-        "fail2ban",
-        "gitea",
-        "grafana",
-        "haproxy",
-        "influxdb",
-        "jellyfin",
-        "memcached",
-        "minidlna",
-        "mosquitto",
-    ),
-    *(
-        "mpd",
-        "mysql",
-        "nextcloud",
-        "nginx",
-        "pihole",
-        "postfix",
-        "postgresql",
-        "prometheus",
-        "rabbitmq",
-        "redis",
-    ),
-    *("samba", "squid", "sshd", "tailscale", "tor", "traefik", "unbound", "vsftpd", "wireguard", "zabbix"),
+    "avahi bind9 bluetooth caddy chronyd cron cups dnsmasq docker dovecot exim4 fail2ban gitea"
+    " grafana haproxy influxdb jellyfin memcached minidlna mosquitto mpd mysql nextcloud nginx pihole"
+    " postfix postgresql prometheus rabbitmq redis samba squid sshd tailscale tor traefik unbound"
+    " vsftpd wireguard zabbix"
 )
 OTHER_FILES = (
-    *(
-        "budget2024",
-        "contract",
-        "diary",
-        "draft",
-        "essay",
-        "homework",
-        "invoice",
-        "letter",
-        "manual",
-        "minutes",
-    ),
-    *("old_notes", "photo", "plan", "poem", "recipes", "report", "song", "summary", "thesis"),
+    "budget2024 contract diary draft essay homework invoice letter manual minutes old_notes photo plan poem"
+    " recipes report song summary thesis"
 )
 _SERVICE = re.compile(rf"\b(?:{SERVICES})\b", re.IGNORECASE)
 _FILE = re.compile(r"\b[\w-]+(?=\.(?:txt|md|pdf|odt|docx?|xlsx?|csv|png|jpe?g|conf|log)\b)", re.IGNORECASE)
@@ -96,7 +52,7 @@ TEMPERATURES = np.geomspace(0.2, 5.0, 161)
 
 @dataclass(frozen=True)
 class Example:
-    """A request and the class it belongs to, by its number; `origin` numbers what it is a copy of, or itself."""
+    """A request and the class it belongs to, by its number; copies of one have the same `origin`."""
 
     text: str
     label: int
@@ -130,8 +86,8 @@ def prepared(found: Mapping[str, Sequence[str]], spelling: Spelling) -> list[Exa
 
 def renamed(text: str, chance: random.Random) -> str:
     """The text with other services and files in the place of those that it names."""
-    text = _SERVICE.sub(lambda _: chance.choice(OTHER_SERVICES), text)
-    return _FILE.sub(lambda _: chance.choice(OTHER_FILES), text)
+    text = _SERVICE.sub(lambda _: chance.choice(OTHER_SERVICES.split()), text)
+    return _FILE.sub(lambda _: chance.choice(OTHER_FILES.split()), text)
 
 
 def trained(examples: Sequence[Example], dense: Array, rows: Sequence[Any], classes: int) -> Weights:

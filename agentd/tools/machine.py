@@ -6,6 +6,7 @@ line. Not for: disks (disks.py, disk_health.py), processes (processes.py), the b
 
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from agentd.tools import boot, disk_health, disks, processes
@@ -37,7 +38,9 @@ def status(context: Context, arguments: Arguments) -> Answer:
         place = error.filename or "/proc"
         raise Lacking(f"the kernel shows no {place} here", "agentd.service needs ProcSubset=all") from error
     facts["temperatures"] = _temperatures(psutil.sensors_temperatures())
-    facts["battery"] = _battery(psutil.sensors_battery())
+    # psutil fails where the kernel has no power supplies at all.
+    supplies = Path("/sys/class/power_supply").is_dir()
+    facts["battery"] = _battery(psutil.sensors_battery()) if supplies else None
     missing = [
         what
         for what, found in (("battery", facts["battery"]), ("temperature sensors", facts["temperatures"]))

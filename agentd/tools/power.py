@@ -4,7 +4,7 @@ Asked of org.freedesktop.login1 (org.freedesktop.login1(5)). Who may do it is po
 answer to agentd: the broker does it, as root.
 """
 
-from agentd.tools.bus import Bus
+from agentd.tools.bus import Bus, Refused
 from agentd.tools.render import count, visible
 from agentd.tools.services import MANAGER, SYSTEMD
 from agentd.tools.services import PATH as SYSTEMD_PATH
@@ -31,8 +31,7 @@ def suspend(context: Context, arguments: Arguments) -> Plan:
 
 
 def _plan(bus: Bus, verb: str, can: str, inhibited: str, summary: str, done: str) -> Plan:
-    # "na" is what the machine cannot; "no" and "challenge" are about agentd's own user.
-    if bus.call(LOGIND, PATH, f"{LOGIND}.Manager", can)[0] == "na":
+    if not _is_possible(bus, can):
         raise Lacking(f"this machine cannot do that: logind says so of {can.removeprefix('Can').lower()}")
     sessions = bus.call(LOGIND, PATH, f"{LOGIND}.Manager", "ListSessions")[0]
     people = sorted({visible(str(session[2])) for session in sessions})
@@ -54,6 +53,15 @@ def _plan(bus: Bus, verb: str, can: str, inhibited: str, summary: str, done: str
     blockers = sorted(who for who, _, mode in against if mode.startswith("block"))
     basis = f"logged in: {', '.join(people) or 'nobody'}; against it: {', '.join(blockers) or 'nobody'}"
     return Plan(summary, (Step(f"power.{verb}", {}),), tuple(effects), (), basis, done)
+
+
+def _is_possible(bus: Bus, can: str) -> bool:
+    """Whether the machine can; whether agentd's own user may is of no interest."""
+    try:
+        return bool(bus.call(LOGIND, PATH, f"{LOGIND}.Manager", can)[0] != "na")
+    except Refused as refused:
+        # Without polkit logind refuses to say what a user may do, after it has found that it can be done.
+        return refused.name == "org.freedesktop.DBus.Error.AccessDenied"
 
 
 def _jobs(bus: Bus) -> list[str]:

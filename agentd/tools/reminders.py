@@ -21,7 +21,6 @@ from agentd.exec import arguments as exec_arguments
 from agentd.memory.memory import OWNER
 from agentd.reminder_display import listing, local
 from agentd.reminders import Reminder, ReminderStore
-from agentd.tools import reminder_words
 from agentd.tools.render import count, span, visible
 from agentd.tools.tool import (
     Answer,
@@ -129,6 +128,8 @@ class Reminders:
         # Whole seconds, and never too early.
         end = datetime.fromtimestamp(math.ceil((self._since(arguments) + length).timestamp()), UTC)
         _check(end, now)
+        from agentd.tools import reminder_words
+
         text = reminder_words.timer(arguments["duration"])
         return self._set(
             context.person,
@@ -208,6 +209,9 @@ class Reminders:
     def _cancel(self, context: Context, arguments: Arguments) -> Plan:
         which, person = arguments["which"], context.person
         mine = [one for one in _of(self._store, person) if one.state == "set"]
+        # It knows the words for times, of which there are many: not at agentd's start.
+        from agentd.tools import reminder_words
+
         found = reminder_words.matching(which, mine, self._store.clock())
         if not found:
             if person == OWNER and (orphan := self._orphan(which.strip())):

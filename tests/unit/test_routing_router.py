@@ -96,7 +96,7 @@ def test_a_quotation_changes_nothing_by_its_own_words(routing: Router) -> None:
         (0.05, 0.9, "power.reboot", "sure"),
         (0.45, 0.4, "machine.status", "close"),
         (0.31, 0.32, "power.reboot", "close"),
-        (0.4, 0.15, None, "talk"),
+        (0.3, 0.15, None, "talk"),
         (0.05, 0.02, None, "talk"),
     ],
 )

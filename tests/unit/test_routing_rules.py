@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentd.routing.about import is_about, is_reported, unquoted
+from agentd.routing.about import is_about, is_general, is_reported, unquoted
 from agentd.routing.negation import Wish, wish_of
 
 
@@ -144,6 +144,29 @@ def test_a_complaint_or_a_wish_with_a_not_in_it_is_no_negation(text: str) -> Non
 )
 def test_a_question_about_a_thing_is_known(text: str) -> None:
     assert is_about(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "general"),
+    [
+        ("what is a gateway?", True),
+        ("what does journald do that syslog didn't", True),
+        ("regex for an ipv4 address", True),
+        ("show me an example of a timer", True),
+        ("before I bought this I used to have a 40 MB disk", True),
+        ("c'est quoi un pare-feu ?", True),
+        ("¿qué es una dirección IP?", True),
+        ("what is my address", False),
+        ("what is the load", False),
+        ("why is this so slow", False),
+        ("is nginx up", False),
+        ("c'est quoi mon adresse ip", False),
+    ],
+)
+def test_what_is_asked_of_the_world_is_told_from_what_is_asked_of_this_machine(
+    text: str, general: bool
+) -> None:
+    assert is_general(text) is general
 
 
 @pytest.mark.parametrize(
