@@ -93,6 +93,7 @@ class FakeModel:
         seed: int | None,
         request: str | None,
         keep: str | None,
+        choices: list[dict[str, Any]] | None,
         _more: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """ "die" dies before a word, "die midway" after five, "hang" hangs after five, "short of memory"

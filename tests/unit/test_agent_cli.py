@@ -1,17 +1,24 @@
 """The agent command as a program: what goes to stdout, what to stderr, and what the exit status says."""
 
+import argparse
 import json
+import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from agentd_process import DEADLINE, Agentd, environment, eventually, running
 
+from agentd.cli import COMMANDS, create_parser
+
 COMMAND = [sys.executable, "-m", "agentd.cli"]
+SHELLS = ("bash", "zsh", "fish")
 
 
 @pytest.fixture(scope="module")
@@ -254,22 +261,76 @@ def test_an_unhealthy_agentd_is_status_1(tmp_path: Path) -> None:
 
 
 def test_help_and_completion_name_every_command() -> None:
-    commands = ("ask", "chat", "sessions", "history", "status", "health", "completion")
-    for arguments in (("--help",), ("help",), *(("completion", shell) for shell in ("bash", "zsh", "fish"))):
+    commands = set(COMMANDS) - {"ring-reminder"}  # a unit's own
+    for arguments in (("--help",), ("help",), *(("completion", name) for name in SHELLS)):
         done = agent(None, *arguments)
         assert done.returncode == 0
-        assert all(command in done.stdout for command in commands), arguments
+        assert commands <= set(re.findall(r"[a-z]+", done.stdout)), arguments
 
 
-def test_the_bash_completion_is_bash() -> None:
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_completion_knows_every_option_and_command_of_a_command(name: str) -> None:
+    script = agent(None, "completion", name).stdout
+    for option in _options(create_parser()):
+        told = f" -l {option[2:]} " if name == "fish" else option
+        assert told in script, option
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every long option of a parser and of its commands that a help lists."""
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            for one in action.choices.values():
+                yield from _options(one)
+        elif action.help != argparse.SUPPRESS:
+            yield from (option for option in action.option_strings if option.startswith("--"))
+
+
+def complete(*words: str, tools: str = "exit 1") -> str:
+    """What bash offers for the last word; `tools` is what a shell does as `agent`."""
     script = agent(None, "completion", "bash").stdout
-    done = subprocess.run(
-        ["bash", "-euc", script + "\nCOMP_WORDS=(agent st)\nCOMP_CWORD=1\n_agent\necho ${COMPREPLY[@]}"],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
-    assert (done.stdout, done.stderr) == ("status\n", "")
+    with TemporaryDirectory() as folder:
+        program = Path(folder) / "agent"
+        program.write_text(f"#!/bin/sh\n{tools}\n")
+        program.chmod(0o755)
+        line = (
+            f"COMP_WORDS=({shlex.join(words)})\nCOMP_CWORD={len(words) - 1}\n_agent\necho ${{COMPREPLY[@]}}"
+        )
+        done = subprocess.run(
+            ["bash", "-euc", f"{script}\n{line}"],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("agent", "st"), "status"),
+        (("agent", "not"), "notices"),
+        (("agent", "policy", ""), "check"),
+        (("agent", "policy", "check", "--t"), "--tool"),
+        (("agent", "notices", "--a"), "--all --ack"),
+        (("agent", "notices", "--quiet", "o"), "off"),
+        (("agent", "log", "--v"), "--verify"),
+        (("agent", "undo", "12", "--y"), "--yes"),
+        (("agent", "reminders", "--u"), "--unseen"),
+    ],
+)
+def test_the_bash_completion_completes(words: tuple[str, ...], offered: str) -> None:
+    assert complete(*words) == offered
+
+
+def test_tools_are_completed_if_agentd_answers_at_once() -> None:
+    answers = "echo 'services.logs unit [since]  x'; echo 'time.now  y'"
+    assert complete("agent", "tool", "", tools=answers) == "services.logs time.now"
+    assert complete("agent", "policy", "check", "--tool", "ti", tools=answers) == "time.now"
+    assert complete("agent", "tool", "", tools="exec sleep 60") == ""
+    assert complete("agent", "approve", "", tools="echo '3f2a  Restart a.service'") == "3f2a"
 
 
 def shell(agentd: Agentd, command: str, **more: str) -> subprocess.CompletedProcess[bytes]:

@@ -149,4 +149,4 @@ def test_whenever_agentd_is_killed_nothing_that_was_acknowledged_is_lost(tmp_pat
         assert checked["problems"] == []
         story.assert_kept()
         assert story.memory("Check")["problems"] == []
-        assert len(story.promised) > 10 and len(story.imported) > 30 and len(story.turns) > 20
+        assert len(story.promised) > 10 and len(story.imported) > 30 and len(story.turns) > 5

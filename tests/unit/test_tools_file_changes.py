@@ -3,6 +3,7 @@
 What is planned is done here by the executor, as agentd does it after a yes.
 """
 
+import gc
 import os
 import resource
 import stat
@@ -27,9 +28,11 @@ from agentd.tools.tool import Lacking, Step, Unfit
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
     monkeypatch.setattr(places, "_places", None)
     made = Folders(tmp_path)
+    # What earlier tests left to the garbage collector may be closed meanwhile.
+    gc.collect()
     before = len(list(Path("/proc/self/fd").iterdir()))
     yield made
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert not list(tmp_path.rglob(".agentd-new-*"))
     assert (made.outside / "secret.txt").read_text() == "secret"
     assert [path.name for path in made.outside.iterdir()] == ["secret.txt"]

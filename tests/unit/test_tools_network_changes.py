@@ -30,6 +30,7 @@ def plan(bus: RecordedBus, verb: str, **given: str) -> Plan:
     assert make is not None
     first = make(Context(bus, "owner"), given)
     assert make(Context(bus, "owner"), given) == first
+    assert TOOLS[f"network.{verb}"].reversible
     # Nobody joins networks yet: our image has no iwd.
     return first if verb == "wifi_join" else for_the_broker(first)
 

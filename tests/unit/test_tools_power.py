@@ -32,6 +32,7 @@ def plan(bus: RecordedBus, verb: str) -> Plan:
     assert make is not None
     first = make(Context(bus, "owner"), {})
     assert make(Context(bus, "owner"), {}) == first
+    assert not first.undo
     return for_the_broker(first)
 
 

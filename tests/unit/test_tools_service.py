@@ -116,6 +116,13 @@ def test_a_request_over_the_socket_is_not_at_the_console(agentd: Agentd) -> None
     assert asked.returncode == 1
 
 
+def test_whether_all_rules_are_in_force_is_told_without_a_request(agentd: Agentd) -> None:
+    done = agent(agentd, "policy", "check")
+    assert (done.returncode, done.stdout) == (0, "every file of rules is in force\n")
+    assert tools(agentd, "Check") == {}
+    assert refusal(agentd, "Check", tool="power.off", text="shut down") == "InvalidArguments"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
@@ -126,7 +133,6 @@ def test_a_request_over_the_socket_is_not_at_the_console(agentd: Agentd) -> None
         (("tool", "machine.status", "x"), 2, "'x' is not NAME=VALUE"),
         (("tool", "machine.status", "{no json"), 2, "that is no JSON object"),
         (("approve", "0000"), 2, "nothing waits as 0000"),
-        (("policy", "check"), 2, "which request?"),
         (("undo",), 1, "there is no change that could be taken back"),
         (("undo", "12"), 1, "12 is no change"),
     ],

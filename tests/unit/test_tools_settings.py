@@ -55,6 +55,7 @@ def plan(bus: RecordedBus, name: str, /, **given: str) -> Plan:
     checked = arguments.check(TOOLS[name], given)
     first = make(Context(bus, "owner"), checked)
     assert make(Context(bus, "owner"), checked) == first
+    assert TOOLS[name].reversible or not first.undo
     return for_the_broker(first)
 
 
