@@ -88,3 +88,19 @@ def _retitle(database: sqlite3.Connection, session: str, forgotten: Sequence[str
     database.execute(
         "UPDATE sessions SET title = ? WHERE id = ?", (title_of(left[0]) if left else FORGOTTEN, session)
     )
+
+
+def erase_copies(database: sqlite3.Connection, texts: Sequence[str]) -> None:
+    """Remove what holds one of these texts besides turns: the steps that take back a change, and notices."""
+    for text in texts:
+        # As acting.py stores steps.
+        escaped = json.dumps(text)[1:-1]
+        database.execute(
+            "DELETE FROM undo WHERE instr(steps, ?) OR instr(back, ?) OR instr(summary, ?)",
+            (escaped, escaped, text),
+        )
+        for table, column in (("notices", "text"), ("events", "detail")):
+            database.execute(
+                f"DELETE FROM {table} WHERE {column} != '' AND (instr(?, {column}) OR instr({column}, ?))",
+                (text, text),
+            )

@@ -12,7 +12,7 @@ turns_import.py, and is taken out again by erasing.py.
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -471,6 +471,11 @@ class Conversations:
         """Take what is shown under these ids out of what was recalled for answers."""
         with self._database.writing() as database:
             erasing.erase_sources(database, ids)
+
+    def erase_copies(self, texts: Sequence[str]) -> None:
+        """Remove what holds one of these texts besides: steps that take back a change, and notices."""
+        with self._database.writing() as database:
+            erasing.erase_copies(database, texts)
 
     def scrub(self) -> None:
         """Leave nothing of what was erased or deleted in the database's files. Not within a transaction."""

@@ -22,9 +22,10 @@ from agentd.worker import ContextExceededError, WorkerError
 
 # Texts embedded in one call: a question that comes meanwhile waits for at most this many.
 _EMBEDDED_AT_ONCE = 16
-# Seconds: between looks at everything where folders cannot be watched, between attempts after a failure, and
-# for a person's editor to finish saving.
+# Seconds: between looks at everything where folders cannot be watched, between looks whether the model has
+# come, between attempts after a failure, and for a person's editor to finish saving.
 _LOOK = 30.0
+_LOADING = 3.0
 _RETRY = 10.0
 _SETTLE = 0.2
 # How long a caller waits for memory that is being opened.
@@ -143,8 +144,10 @@ class Background:
             self._when_open(memories)
             while not self._stopping:
                 self._catch_up(memories)
-                waiting = memories.indexing.problems or memories.index.counts().pending or not self._prefixed
+                waiting = memories.indexing.problems or memories.index.counts().pending
                 wait = _LOOK if waiting or not watcher.complete else None
+                if not self._prefixed:
+                    wait = _LOADING  # nobody says when the model has come
                 waited: list[Watcher | int] = [watcher, self._wake, self._stop]
                 ready, _, _ = select.select(waited, [], [], wait)
                 if self._stop in ready:

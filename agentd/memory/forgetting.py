@@ -27,6 +27,7 @@ from agentd.memory.note import NoteError
 from agentd.memory.shelf import item_path
 from agentd.memory.vault import Missing
 from agentd.session import TurnRow
+from agentd.tools import kept
 from agentd.worker import WorkerError
 
 # Seconds that a preview holds.
@@ -238,6 +239,12 @@ class Forgetting:
             with suppress(Missing):
                 texts[path] = _without(self._memories.vault.read(path), gone, path)
         self._memories.shelf.rewrite(texts, "Forget")
+        for path in ids:
+            kept.forget(self._memories.vault.folder, path)
+        # What could be taken back of a note would bring it back.
+        copies = [str(self._memories.vault.folder / path) for path in ids]
+        copies += [item.text for item in items if len(item.text) >= _SHORTEST_COPY]
+        self._memories.conversations.erase_copies(copies)
         return rewritten
 
     def _from_turns(self, preview: _Preview) -> None:

@@ -8,6 +8,7 @@ Functions raise OSError, and Lacking where a folder of theirs is not one.
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -115,6 +116,14 @@ def version(spot: Spot, wanted: str) -> bytes:
     """A content that was kept, by its digest. Raises Lacking if it is there no more."""
     folder = _versions(spot)
     return reach.read(Spot(folder.root, (*folder.names, wanted)), -1)[0]
+
+
+def forget(root: Path, path: str) -> None:
+    """Remove every content that is kept of the file at `path` in a root: versions, and what is in the bin."""
+    shutil.rmtree(root / VERSIONS / path, ignore_errors=True)
+    for deleted in list(entries(root)):
+        if "/".join(deleted.origin.names) == path:
+            shutil.rmtree(root / BIN / deleted.entry, ignore_errors=True)
 
 
 def _versions(spot: Spot) -> Spot:

@@ -281,3 +281,25 @@ def test_nothing_is_forgotten_unless_somebody_says_yes(agentd: Agentd, typed: st
     status, out = agent(agentd, *forget, typed="yes\n")
     assert (status, "forgotten: 1 items" in out) == (0, True)
     assert "1 older versions of notes were rewritten" in out
+
+
+def act(agentd: Agentd, tool: str, **arguments: str) -> None:
+    """Have a change done that asks."""
+    with calling(agentd.socket, "io.aetheros.Tools", DEADLINE) as tools:
+        asked = tools.Do(tool=tool, arguments=arguments)["outcome"]
+        assert tools.Answer(id=asked["waiting"]["id"], yes=True)["outcome"]["state"] == "done"
+
+
+def test_what_tools_have_kept_of_a_note_is_forgotten_with_it(agentd: Agentd) -> None:
+    note = str(agentd.state / "vault/notes/code.md")
+    for text in (
+        f"The code is {SECRET}.",
+        f"The code is {SECRET}, as before.",
+        f"The old code was {SECRET}!",
+    ):
+        act(agentd, "files.write", path=note, text=text)
+    eventually(lambda: bool(memory(agentd, "Search", query=SECRET)["hits"]))
+    assert any(".agentd-versions" in str(file) for file in agentd.state.rglob("*"))
+    preview = memory(agentd, "Preview", query=SECRET)
+    memory(agentd, "Forget", token=preview["token"])
+    assert files_with(agentd.state, SECRET) == []
