@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
 
-from agentd import compaction, log, prompt, recollection
+from agentd import compaction, log, prompt, recollection, steps
 from agentd.acting import Acting, Outcome
 from agentd.admission import Admission, Place
 from agentd.call import AbandonedError, Watch
@@ -147,7 +147,7 @@ class Agent:
             yield from self._use(question, dataclasses.replace(question.used, refusal=refusal))
             return
         if choice is not None:
-            yield from self._act(question, choice)
+            yield from self._act(question, choice, watch)
             return
         # What is forgotten meanwhile would be in what this one has read, and be stored with its end.
         with self.conversations.exclusion.answering(watch):
@@ -221,7 +221,7 @@ class Agent:
         yield Reply(begun.session, begun.answer, text)
         yield Reply(begun.session, begun.answer, done=True, text=text, status=status, outcome=outcome)
 
-    def _act(self, question: Question, choice: Choice) -> Iterator[Reply]:
+    def _act(self, question: Question, choice: Choice, watch: Watch) -> Iterator[Reply]:
         """Use a tool, or ask for what it still needs; the answer is what the tool says, no model's words."""
         begun = self.conversations.begin(question.text, question.session, question.person)
         text, status, outcome = "", "failed", None
@@ -232,7 +232,8 @@ class Agent:
                 self.choosing.keep(begun.session, choice)
             else:
                 outcome = self.acting.do(choice.tool or "", choice.arguments, question.origin)
-                text = "\n  ".join([outcome.text, *outcome.effects])
+                taken = self._follow(question, choice, outcome, watch)
+                text, outcome = "\n".join(map(_told, taken)), taken[-1]
             status = "complete"
         except (InvalidArguments, NoSuchTool) as refusal:
             text, status = f"{refusal.parameters.get('detail', refusal)}", "complete"
@@ -241,6 +242,21 @@ class Agent:
             self.memory.wake()
         yield Reply(begun.session, begun.answer, text)
         yield Reply(begun.session, begun.answer, done=True, text=text, status=status, outcome=outcome)
+
+    def _follow(
+        self, question: Question, choice: Choice, outcome: Outcome, watch: Watch
+    ) -> Sequence[Outcome]:
+        """The outcome, and those of what a model that chooses does after it."""
+        used = question.used
+        return steps.follow(
+            choice,
+            outcome,
+            self.choosing,
+            self.acting,
+            question.origin,
+            lambda tool: used is None or not used.refuses(tool),
+            watch,
+        )
 
     def _remember(self, question: Question, wish: str) -> Iterator[Reply]:
         """Store what a person asks to remember; no model is needed for it."""
@@ -399,6 +415,10 @@ class Agent:
             read = f"{finish.prompt_tokens} tokens read ({finish.reused_tokens} known)"
             numbers = f", {read}, {finish.completion_tokens} written"
         log.info(f"turn {begun.answer} of session {begun.session}: {status}{numbers}")
+
+
+def _told(outcome: Outcome) -> str:
+    return "\n  ".join([outcome.text, *outcome.effects])
 
 
 def _noting(

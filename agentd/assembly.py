@@ -18,7 +18,7 @@ from agentd.machine_key import MachineKey
 from agentd.memory.background import Background
 from agentd.memory.memories import Memories
 from agentd.memory.transfer import Transfer
-from agentd.policy import OWN_RULES, OWNER_RULES, Policy
+from agentd.policy import OWN_RULES, OWNER_RULES, SETTLED, Policy
 from agentd.reminders import ReminderStore
 from agentd.session import Conversations
 from agentd.skills.library import Library
@@ -54,8 +54,11 @@ def assemble(
     database: Database,
     conversations: Conversations,
     worker: ModelWorker,
+    *,
+    by_model: bool = False,
 ) -> Parts:
-    """The parts, nothing of them started. `state` is agentd's folder, `routing` the router's file."""
+    """The parts, nothing of them started. `state` is agentd's folder, `routing` the router's file; `by_model`
+    lets the worker's model choose tools."""
     machine = identity.machine_name(identity.manifest())
     key, bus = MachineKey(state), Bus()
 
@@ -85,12 +88,12 @@ def assemble(
     acting = Acting(
         database,
         key,
-        Policy((OWNER_RULES, OWN_RULES), state / "policy.json"),
+        Policy((OWNER_RULES, OWN_RULES), state / "policy.json", SETTLED),
         all_tools,
         lambda origin: Context(bus, origin.person),
         (remembering, reminding, LocalSteps(), Broker()),
     )
-    choosing = Choosing(routing, all_tools, lambda: _worlds(bus), worker)
+    choosing = Choosing(routing, all_tools, lambda: _worlds(bus), worker, by_model=by_model)
     library = Library(lambda: memory.memories.vault, all_tools)
     agent = Agent(conversations, worker, memory, choosing, acting, library)
     transfer = Transfer(state, database, memory, key, machine)

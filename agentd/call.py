@@ -4,17 +4,22 @@ Used by agentd to reach its worker and by the `agent` command to reach agentd. T
 python-varlink's; this file gives it a socket that never waits for ever.
 """
 
+import errno
 import os
 import select
 import socket
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import varlink
+
+# struct ucred of unix(7): process, user and group id.
+_UCRED = struct.Struct("iII")
 
 INTERFACES = Path(__file__).parent / "interfaces"
 
@@ -82,15 +87,24 @@ def interface(name: str) -> Any:
 
 
 @contextmanager
-def calling(path: str, name: str, seconds: float, watch: Watch | None = None) -> Iterator[Any]:
+def calling(
+    path: str,
+    name: str,
+    seconds: float,
+    watch: Watch | None = None,
+    listeners: Collection[int] | None = None,
+) -> Iterator[Any]:
     """An object with the methods of interface `name`, connected to the socket at `path`.
 
-    `seconds` bounds connecting, sending and each reply. Raises OSError (TimeoutError among them) and
-    AbandonedError; the methods raise varlink.VarlinkError too.
+    `seconds` bounds connecting, sending and each reply; `listeners` are the user ids that may listen there.
+    Raises OSError (TimeoutError and PermissionError among them) and AbandonedError; the methods raise
+    varlink.VarlinkError too.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(seconds)
         _connect(connection, path, seconds)
+        if listeners is not None and (user := _listener(connection)) not in listeners:
+            raise PermissionError(errno.EPERM, f"user {user} listens at its socket")
         limited = _LimitedSocket(connection, seconds, watch)
         yield varlink.SimpleClientInterfaceHandler(interface(name), limited)
 
@@ -107,3 +121,9 @@ def _connect(connection: socket.socket, path: str, seconds: float) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def _listener(connection: socket.socket) -> int:
+    """The user id of whoever called listen(2) at the other end: systemd's, for a socket of its own."""
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(packed)[1])

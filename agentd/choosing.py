@@ -1,8 +1,8 @@
 """From a person's words to a tool with its arguments, or to talk.
 
-Exact words first: a line "/family.verb NAME=VALUE ..." is what it says. Else the router chooses, and code
-finds the arguments; one that is missing, or two tools that are close, become one short question. Nothing
-is done here: acting.py does it.
+Exact words first: a line "/family.verb NAME=VALUE ..." is what it says. Else the router chooses, or a model
+that may, among the router's best tools; and code finds the arguments. One that is missing, or two tools that
+are close, become one short question. Nothing is done here: acting.py does it.
 """
 
 import shlex
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 from agentd import log
 from agentd.call import Watch
 from agentd.tools.tool import Level, Tool
-from agentd.worker import ModelWorker, WorkerError
+from agentd.worker import ContextExceededError, ModelWorker, WorkerError
 
 if TYPE_CHECKING:
+    from agentd.routing.head import Head
     from agentd.routing.router import Route, Router
     from agentd.routing.slots import World
 
 # A longer text is no request to a tool: it tells or asks something.
 LONGEST = 600
 MOST_ASKED = 100
+# What the router is certain of by its rules, and no model is asked about: a tool is only mentioned.
+MENTIONED = ("negated", "about", "reported")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Choice:
     """What a text is taken to mean; without a `tool` it is talk.
 
     `question` is what has to be asked before anything can be done, `missing` the argument that it is about.
-    `reason` is the router's, or "command"
-    for exact words, "long" for a text too long to be a request.
+    `reason` is the router's, or "model" where a model chose, "command" for exact words, "long" for a text
+    too long to be a request.
     """
 
     text: str
@@ -44,6 +47,14 @@ class Choice:
     runner_up: str | None = None
     runner_up_confidence: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool said in an earlier step: data, whoever wrote it."""
+
+    tool: str
+    text: str
 
 
 class Choosing:
@@ -58,13 +69,19 @@ class Choosing:
         tools: Callable[[], Mapping[str, Tool]],
         worlds: "Callable[[], Callable[[str], World]]",
         worker: ModelWorker,
+        *,
+        by_model: bool = False,
     ) -> None:
+        """`by_model`: the worker's model is good enough to choose; the router is there for when it is not
+        ready."""
+        self._by_model = by_model
         self._file = head
         self._tools = tools
         self._make_worlds = worlds
         self._worlds: Callable[[str], World] | None = None
         self._worker = worker
         self._router: Router | None = None
+        self._head: Head | None = None
         self._loading = threading.Lock()
         # What was asked last, by session.
         self._asked: dict[str, Choice] = {}
@@ -90,6 +107,8 @@ class Choosing:
         if router is None or len(text) > LONGEST:
             return Choice(text, reason="long" if router else "no router")
         route = router.route(text, lambda part: self._meaning(part, watch))
+        if route.reason not in MENTIONED and (chosen := self._chosen_by_model(text, person, watch)):
+            return replace(chosen, runner_up=route.tool, runner_up_confidence=route.confidence)
         tool = self._tools().get(route.tool or "")
         if tool is None:
             return _choice(text, route, None, {}, "")
@@ -100,6 +119,39 @@ class Choosing:
         if not question and route.reason == "close" and route.runner_up in self._tools():
             question = _which(tool, self._tools()[route.runner_up or ""])
         return replace(_choice(text, route, tool.name, filled.arguments, question), missing=missing)
+
+    def go_on(self, text: str, results: Sequence[Result], person: str, watch: Watch) -> Choice | None:
+        """The tool that the model uses next for what a person said, after what tools said to it; None if it
+        has done what it could."""
+        choice = self._chosen_by_model(text, person, watch, results)
+        return choice if choice is not None and choice.tool is not None else None
+
+    def _chosen_by_model(
+        self, text: str, person: str, watch: Watch, results: Sequence[Result] = ()
+    ) -> Choice | None:
+        """What the model takes a text to mean; None where no model may choose, or it cannot now."""
+        if not self._by_model or self._head is None or self._worker.status(watch=watch).state != "ready":
+            return None
+        from agentd.routing import model_choice
+
+        tools = self._tools()
+        chances = model_choice.chances(self._head, text, lambda part: self._meaning(part, watch))
+        among = model_choice.best(chances, tools)
+        try:
+            proposal = model_choice.propose(self._worker, text, tools, among, watch, results)
+        except (WorkerError, ContextExceededError) as error:
+            log.warning(f"the model cannot choose a tool: {error}")
+            return None
+        if proposal is None:
+            return None
+        tool = tools.get(proposal.tool or "")
+        if tool is None or model_choice.only_mentions(tool, text):
+            return Choice(text, reason="model", confidence=chances[model_choice.TALK])
+        filled = model_choice.settle(tool, proposal.arguments, text, self._world(person), results)
+        missing = filled.missing.name if filled.missing else ""
+        return Choice(
+            text, tool.name, filled.arguments, filled.question, missing, chances[tool.name], reason="model"
+        )
 
     def _command(self, text: str) -> Choice | None:
         try:
@@ -155,7 +207,7 @@ class Choosing:
                     self._file = None
                     return None
                 changing = [tool.name for tool in self._tools().values() if tool.level is not Level.READ]
-                self._router = Router(head, changing)
+                self._router, self._head = Router(head, changing), head
             return self._router
 
     def _meaning(self, text: str, watch: Watch) -> Sequence[float] | None:

@@ -149,7 +149,8 @@ def _from_agentd(error: varlink.VarlinkError) -> AgentError:
         case "NoSuchTool":
             return AgentError(f"there is no tool '{parameters.get('name')}'", "agent tools", MISTAKE)
         case "InvalidArguments":
-            return AgentError(detail, "agent tools", MISTAKE)
+            hint = "agent notices --help" if name.startswith(AWARENESS) else "agent tools"
+            return AgentError(detail, hint, MISTAKE)
         case "NoSuchNotice":
             return AgentError(f"no notice {parameters.get('id')} is open", "agent notices", MISTAKE)
         case "NoSuchApproval":

@@ -33,6 +33,8 @@ def finish(path: str, outcome: dict[str, Any]) -> int:
     waiting = outcome.get("waiting")
     if waiting is None:
         return 0 if outcome["state"] == "done" else client.FAILED
+    if waiting["approve"]:
+        display.note(f"only at the {' or '.join(waiting['approve'])} can it be agreed to")
     if not sys.stdin.isatty():
         display.note(f"nothing was done yet. Within five minutes: agent approve {waiting['id']}")
         return client.FAILED
@@ -48,4 +50,7 @@ def say(path: str, id: str, yes: bool) -> dict[str, Any]:
 
 
 def _hint(outcome: dict[str, Any]) -> str:
-    return 'agent policy check "..." says by which rule' if outcome["state"] == "denied" else "agent log"
+    if outcome["state"] == "denied":
+        return 'agent policy check "..." says by which rule'
+    # Of what was only looked for there is no entry.
+    return "agent log" if outcome.get("entry") else ""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd import __version__, log
+from agentd import __version__, identity, log
 from agentd.assembly import assemble
 from agentd.database import Database
 from agentd.errors import AgentError, Busy, StoreUnavailable
@@ -46,6 +46,7 @@ class Configuration:
 
     `listen` is None when systemd passes the socket; `worker_command` is None when the worker is not
     agentd's to start. `routing` is the file that routes requests to tools; None where there is none.
+    `tool_model`: the model is good enough to choose tools itself.
     """
 
     state: Path
@@ -54,6 +55,7 @@ class Configuration:
     model_name: str
     worker_command: tuple[str, ...] | None
     routing: Path | None = None
+    tool_model: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +84,8 @@ def image_configuration() -> Configuration:
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or str(IMAGE_STATE)
     # A machine without a sentence encoder has no such file.
     routing = IMAGE_ROUTING if IMAGE_ROUTING.exists() else None
-    return Configuration(Path(state), None, IMAGE_MODEL_SOCKET, "", None, routing)
+    tool_model = identity.model_chooses(identity.manifest())
+    return Configuration(Path(state), None, IMAGE_MODEL_SOCKET, "", None, routing, tool_model)
 
 
 def run(configuration: Configuration) -> None:
@@ -103,7 +106,14 @@ def run(configuration: Configuration) -> None:
                 log.warning(f"{interrupted} answers were cut off when agentd last ended; marked interrupted")
 
         worker = ModelWorker(configuration.model_socket)
-        parts = assemble(configuration.state, configuration.routing, database, conversations, worker)
+        parts = assemble(
+            configuration.state,
+            configuration.routing,
+            database,
+            conversations,
+            worker,
+            by_model=configuration.tool_model,
+        )
         ending.callback(parts.bus.close)
         agent = parts.agent
         server = _listen(configuration, create_service(parts, configuration.model_name, stop_fd), ending)

@@ -6,6 +6,10 @@ Not for errors between agentd and its worker: those are in worker.py.
 """
 
 
+# Characters of a refusal that quotes what it refuses: a caller may have sent megabytes.
+LONGEST_DETAIL = 1000
+
+
 class AgentError(Exception):
     """A line that says what is wrong, a `hint` that says what to do, and the exit `status`."""
 
@@ -98,14 +102,14 @@ class NoSuchTool(Refusal):
     """There is no tool of this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=_short(name))
 
 
 class InvalidArguments(Refusal):
     """An argument of a tool is missing, unknown, or not what it has to be."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail=detail)
+        super().__init__(detail=_short(detail))
 
 
 class NoSuchNotice(Refusal):
@@ -119,7 +123,7 @@ class NoSuchApproval(Refusal):
     """Nothing waits under this name for a yes of this person, from where they are."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail=detail)
+        super().__init__(detail=_short(detail))
 
 
 class BadImport(Refusal):
@@ -130,3 +134,7 @@ class BadImport(Refusal):
 
     def __init__(self, detail: str, bad: list[str] | None = None, *, skippable: bool = False) -> None:
         super().__init__(detail=detail, bad=bad or [], skippable=skippable)
+
+
+def _short(detail: str) -> str:
+    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[: LONGEST_DETAIL - 1]}…"

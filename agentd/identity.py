@@ -33,6 +33,12 @@ def machine_name(found: dict[str, Any] | None) -> str:
     return named(found, "machine") or os.uname().nodename
 
 
+def model_chooses(found: dict[str, Any] | None) -> bool:
+    """Whether the manifest says of the model that it is good enough to choose tools (`tools`)."""
+    model = (found or {}).get("model")
+    return isinstance(model, dict) and model.get("tools") is True
+
+
 def named(found: dict[str, Any] | None, key: str) -> str:
     """The name that the manifest gives under `key`, as text or as an object with a `name`; "" if none."""
     value = (found or {}).get(key)

@@ -38,6 +38,9 @@ def parse(arguments: list[str]) -> Configuration:
     parser.add_argument(
         "--routing", type=Path, metavar="FILE", help="what routes requests to tools: a built routing.bin"
     )
+    parser.add_argument(
+        "--tool-model", action="store_true", help="let the model choose tools (needs --routing)"
+    )
     parser.add_argument("--name", help="what the model is called (default: the file's name)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where models are (default: DIR/models)")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that the model reads at most")
@@ -55,13 +58,15 @@ def parse(arguments: list[str]) -> Configuration:
         raise AgentError("agentd needs --state DIR when systemd does not start it", "agentd --help")
     state = given.state.expanduser().absolute()
     routing = given.routing.expanduser().absolute() if given.routing is not None else None
+    if given.tool_model and routing is None:
+        raise AgentError("--tool-model needs --routing: a model chooses among the router's best tools")
     if given.model_socket is not None:
         if any(one is not None for one in (given.model, given.embedder, given.worker_command)):
             raise AgentError(
                 "--model-socket excludes --model, --embedder and --worker-command", "give one of them"
             )
         worker_socket = str(given.model_socket.absolute())
-        return Configuration(state, state / "agent.sock", worker_socket, "", None, routing)
+        return Configuration(state, state / "agent.sock", worker_socket, "", None, routing, given.tool_model)
     if given.model is None:
         raise AgentError("which model?", "agentd --state DIR --model FILE.gguf")
     for name in ("context", "threads"):
@@ -81,7 +86,8 @@ def parse(arguments: list[str]) -> Configuration:
         if getattr(given, name) is not None:
             command += [f"--{name}", str(getattr(given, name))]
     name = given.name or model.stem
-    return Configuration(state, state / "agent.sock", str(socket), name, tuple(command), routing)
+    listen = state / "agent.sock"
+    return Configuration(state, listen, str(socket), name, tuple(command), routing, given.tool_model)
 
 
 def _own_worker() -> list[str]:

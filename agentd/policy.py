@@ -11,6 +11,7 @@ rules that were without one go on, also over a restart. Not for: asking (acting.
 import itertools
 import json
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,9 @@ Trust = Literal["owner", "system", "agent", "untrusted"]
 OWN_RULES = Path(__file__).with_name("policy.d")
 OWNER_RULES = Path("/etc/agentd/policy.d")
 LARGEST_FILE = 256 << 10
+# Seconds that files must have been left alone before they are read: half of a file may be a valid one, that
+# denies less or allows more than the whole.
+SETTLED = 1.0
 _KINDS: tuple[Decision, ...] = ("deny", "ask", "allow")
 _FIELDS = ("name", "tool", "level", "arguments", "person", "trust", "from", "approve", "why")
 
@@ -95,10 +99,14 @@ class PolicyError(ValueError):
 class Policy:
     """The rules in force; they are read again when a file has changed."""
 
-    def __init__(self, folders: Iterable[Path], kept: Path) -> None:
-        """`folders` hold *.yaml, the first decides first; `kept` is where the last good rules are."""
+    def __init__(self, folders: Iterable[Path], kept: Path, settled: float = 0.0) -> None:
+        """`folders` hold *.yaml, the first decides first; `kept` is where the last good rules are.
+
+        What was written less than `settled` seconds ago is not read yet.
+        """
         self._folders = tuple(folders)
         self._kept = kept
+        self._settled = settled
         self._rules: tuple[tuple[Rule, ...], ...] | None = None
         self._seen: object = None
         self._lock = threading.Lock()
@@ -126,8 +134,12 @@ class Policy:
         with self._lock:
             state = self._state()
             if self._rules is None or state != self._seen:
-                self._read()
-                self._seen = state
+                if writing := self._being_written():
+                    self.problem = f"{writing}: it was written just now; the rules before it are in force"
+                    self._rules = self._rules or self._last_good()
+                else:
+                    self._read()
+                    self._seen = state
             assert self._rules is not None, "reading leaves rules"
             return self._rules
 
@@ -139,6 +151,15 @@ class Policy:
                     state = file.stat()
                     found.append((file, state.st_mtime_ns, state.st_size, state.st_ino))
         return found
+
+    def _being_written(self) -> Path | None:
+        """A file that was changed a moment ago; one from the future was not."""
+        now = time.time()
+        for file in (file for folder in self._folders for file in folder.glob("*.yaml")):
+            with suppress(OSError):
+                if 0 <= now - file.stat().st_ctime < self._settled:
+                    return file
+        return None
 
     def _read(self) -> None:
         try:
@@ -175,7 +196,8 @@ def read(file: Path) -> list[Rule]:
             data = opened.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
             raise PolicyError(f"{file}: it is larger than {LARGEST_FILE >> 10} KiB")
-        root = yaml.compose(data.decode(), yaml.SafeLoader)
+        text = data.decode()
+        root = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"{file}:{line}: {error.problem}") from error
@@ -190,6 +212,9 @@ def read(file: Path) -> list[Rule]:
         if not isinstance(entries, yaml.SequenceNode):
             raise _mistake(file, entries, f"'{kind.value}' needs a list of rules")
         rules += [_rule(file, kind.value, entry) for entry in entries.value]
+    if text.rstrip(" ")[-1] not in "\n]}\"'":
+        line = text.count("\n") + 1
+        raise PolicyError(f"{file}:{line}: it ends within a line, so something may be missing")
     return rules
 
 

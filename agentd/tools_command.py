@@ -41,7 +41,7 @@ def add_parsers(
     route.add_argument("words", nargs="*", metavar="REQUEST")
     policy = command("policy", "what would be allowed, and by which rule")
     commands = policy.add_subparsers(dest="action", required=True, metavar="COMMAND", parser_class=make)
-    text = "what would happen with a request, or with --tool, and by which rule"
+    text = "what would happen with a request, or with --tool; with neither, whether all rules are in force"
     check = commands.add_parser("check", help=text, description=text, parents=[common], allow_abbrev=False)
     check.add_argument("--tool", metavar="TOOL", help="a tool by its name, with NAME=VALUE ...")
     check.add_argument("words", nargs="*", metavar="REQUEST")
@@ -123,6 +123,8 @@ def _log(given: argparse.Namespace) -> int:
     if given.json:
         print_json(entries)
         return 0
+    if not entries:
+        display.note("nothing was changed, asked for or refused yet")
     for entry in entries:
         about = entry["about"]
         words = _words(about.get("arguments", {}))
@@ -176,7 +178,7 @@ def _check(given: argparse.Namespace) -> int:
     elif given.words:
         parameters = {"text": " ".join(given.words)}
     else:
-        raise AgentError("which request?", 'agent policy check "restart nginx"')
+        parameters = {}
     reply = client.tools(given.socket, "Check", **parameters)
     if given.json:
         print_json(reply)
@@ -191,6 +193,8 @@ def _check(given: argparse.Namespace) -> int:
             display.write(f"why       {verdict['why']}\n")
         if verdict["approve"]:
             display.write(f"approve   at the {' or '.join(verdict['approve'])} only\n")
+    if not parameters and not reply.get("problem"):
+        display.write("every file of rules is in force\n")
     if reply.get("problem"):
         display.error(reply["problem"], "until it is mended the last good rules stay in force")
     return 0

@@ -107,7 +107,7 @@ class ToolsMethods:
         def work() -> dict[str, Any]:
             reply: dict[str, Any] = {}
             name, given = tool, _object(arguments)
-            if (text is None) == (tool is None):
+            if text is not None and tool is not None:
                 raise InvalidArguments("give a text or a tool")
             if text is not None:
                 person = self._origin(_request).person
@@ -118,6 +118,8 @@ class ToolsMethods:
                 # An argument that is still asked for changes nothing of the rule, unless a rule names it.
                 verdict = self._acting.verdict(name, given, self._origin(_request))
                 reply["verdict"] = _verdict(verdict)
+            # A file that has changed is read by it.
+            self._acting.policy.rules()
             if self._acting.policy.problem is not None:
                 reply["problem"] = self._acting.policy.problem
             return reply
@@ -234,6 +236,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
         "name": tool.name,
         "purpose": tool.purpose,
         "level": tool.level.value,
+        "reversible": tool.reversible,
         "arguments": arguments,
     }
 

@@ -6,7 +6,7 @@ a person. Starting the worker is systemd's concern, or child.py's on a developer
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -164,18 +164,30 @@ class ModelWorker:
         return tokens
 
     def generate(
-        self, messages: list[dict[str, str]], max_tokens: int, watch: Watch, keep: str | None = None
+        self,
+        messages: list[dict[str, str]],
+        max_tokens: int,
+        watch: Watch,
+        keep: str | None = None,
+        choices: Mapping[str, Sequence[str]] | None = None,
     ) -> Generator[str, None, Finish]:
         """The pieces of the model's next message, some empty, at least one; and at the end how it ended.
 
-        What was read is then kept under the name `keep` ([a-z0-9-], at most 64), also over a restart.
+        What was read is then kept under the name `keep` ([a-z0-9-], at most 64), also over a restart. With
+        `choices`, tools with their arguments' names, it is a choice among them, as JSON, and nothing else.
         Closing the generator stops the worker. Raises WorkerError, ContextExceededError, AbandonedError.
         """
         try:
             with calling(self.path, INTERFACE, _patience(messages), watch) as model:
                 request = os.urandom(8).hex()
+                named = [{"tool": tool, "arguments": list(names)} for tool, names in (choices or {}).items()]
                 replies = model.Generate(
-                    messages=messages, max_tokens=max_tokens, request=request, keep=keep, _more=True
+                    messages=messages,
+                    max_tokens=max_tokens,
+                    request=request,
+                    keep=keep,
+                    choices=named or None,
+                    _more=True,
                 )
                 for reply in replies:
                     yield reply["text"]

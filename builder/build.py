@@ -199,6 +199,7 @@ def build(name: str, *, update: bool = False, gate: bool = True) -> BuiltImage:
             "context": machine.agent.context,
             "chat_template": machine.chat_model.chat_template.text,
             "threads": machine.cpu.threads,
+            "tools": machine.chat_model.tools,
         },
         embedder=embedder.path if embedder else None,
         embedder_card={**_card(encoder, embedder), "dimension": encoder.dimension}

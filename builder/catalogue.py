@@ -112,6 +112,9 @@ class Model(Written):
     chat_template: ChatTemplate = Field(
         default=ChatTemplate(), description="`gguf` (the file's own) or `{text: ...}`"
     )
+    tools: bool = Field(
+        default=False, description="whether a chat model chooses tools better than the router alone"
+    )
     size: Annotated[int, Field(ge=0)] = Field(default=0, description="bytes; 0 where it is not known")
     sha256: Sha256 | None = Field(description="sha256 of the file")
     sources: Annotated[tuple[Source, ...], AfterValidator(_is_not_empty)] = Field(
@@ -122,6 +125,8 @@ class Model(Written):
     def _has_a_dimension(self) -> "Model":
         if (self.kind == "embedder") != (self.dimension > 0):
             raise wrong("an embedder has a dimension, and no other model has one", "such as dimension: 384")
+        if self.tools and self.kind != "chat":
+            raise wrong("an embedder chooses no tools", "tools: true is for a chat model")
         return self
 
 

@@ -235,6 +235,8 @@ def agentd(given: argparse.Namespace) -> int:
     else:
         print(f"{machine.name} has no embedder: no sentence is taken for a tool", file=sys.stderr)
     words = ["--context", str(machine.agent.context), *given.extra]
+    if card.tools and routes:
+        words.append("--tool-model")
     state = given.state.absolute()
     return native.run_agentd(
         tools,

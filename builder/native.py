@@ -36,7 +36,7 @@ def argv(
     """
     return toolchain.argv(
         ["python3", "-m", module, *arguments],
-        readable=[REPOSITORY / "agentd", tree, *readable],
+        readable=[REPOSITORY / "agentd", REPOSITORY / "hardware", tree, *readable],
         writable=writable,
         env={"PYTHONPATH": f"{REPOSITORY}:{tree}", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
     )

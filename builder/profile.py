@@ -281,6 +281,10 @@ class ModelChoice(Written):
         default=catalogue.ChatTemplate(), description="`gguf` (the file's own) or `{text: ...}`"
     )
 
+    tools: bool = Field(
+        default=False, description="whether a chat model chooses tools better than the router alone"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
@@ -458,6 +462,7 @@ class Profile(Written):
             context=choice.context,
             dimension=choice.dimension,
             chat_template=choice.chat_template,
+            tools=choice.tools,
             size=choice.size,
             sha256=choice.sha256,
             sources=(source,),

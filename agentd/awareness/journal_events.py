@@ -52,7 +52,8 @@ class JournalEvents:
         if program is None:
             raise Lacking("there is no journal here: journalctl is not installed")
         with subprocess.Popen(
-            [*_dying_with_us(), program, *arguments(self._cursor)],
+            # Of an agentd that is killed it notices the closed pipe, and ends (journalctl(1), --follow).
+            [program, *arguments(self._cursor)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -116,15 +117,6 @@ class JournalEvents:
         """Keep the cursor of a record that is not read, without reading it."""
         if found := _CURSOR.search(line):
             self._cursor = found[1].decode("ascii", "replace")
-
-
-def _dying_with_us() -> list[str]:
-    """What a command begins with that is to end with the thread that starts it (setpriv(1)).
-
-    Outside of a unit nobody else ends the child of an agentd that was killed.
-    """
-    program = shutil.which("setpriv", path=os.defpath)
-    return [program, "--pdeathsig", "TERM"] if program is not None else []
 
 
 def arguments(cursor: str) -> list[str]:

@@ -2,9 +2,13 @@
 _agent_first() { # the first word of each line that an `agent` command writes
     agent "$@" 2>/dev/null | cut -d' ' -f1
 }
+_agent_tools() { # nothing, if agentd does not answer within a second
+    timeout 1 agent tools 2>/dev/null | cut -d' ' -f1
+}
 _agent() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local commands="ask chat memory sessions history whoami status health hardware completion help"
+    local commands="ask chat memory sessions history whoami status health hardware"
+    commands+=" tools tool approve refuse undo log route policy skills reminders notices brief watch completion help"
     local command="" action="" place word words="" options="--socket --json --help"
     for ((place = 1; place < COMP_CWORD; place++)); do
         word=${COMP_WORDS[place]}
@@ -21,7 +25,9 @@ _agent() {
         --session) mapfile -t COMPREPLY < <(compgen -W '$(_agent_first sessions)' -- "$current"); return 0 ;;
         --kind) mapfile -t COMPREPLY < <(compgen -W "fact preference event note person task skill" -- "$current"); return 0 ;;
         --format) mapfile -t COMPREPLY < <(compgen -W "archive markdown chatgpt claude jsonl" -- "$current"); return 0 ;;
-        --max-tokens | --limit | -k | --wait | --expires | --source | --turn | --owner | --address | --name) COMPREPLY=(); return 0 ;;
+        --tool) mapfile -t COMPREPLY < <(compgen -W '$(_agent_tools)' -- "$current"); return 0 ;;
+        --quiet) mapfile -t COMPREPLY < <(compgen -W "22:00-07:00 off" -- "$current"); return 0 ;;
+        --ack | --max-tokens | --limit | -k | --wait | --expires | --source | --turn | --owner | --address | --name) COMPREPLY=(); return 0 ;;
     esac
     case $command${action:+ $action} in
         "") words=$commands options+=" -c --continue --session --max-tokens --why --stream --version" ;;
@@ -47,6 +53,15 @@ _agent() {
         history) words='$(_agent_first sessions)' options+=" --session --limit" ;;
         whoami) options+=" --owner --address --name" ;;
         health) options+=" --wait" ;;
+        tool) words='$(_agent_tools)' options+=" --yes" ;;
+        "tool "*) options+=" --yes" ;;
+        approve | refuse) words='$(_agent_first approve)' ;;
+        undo*) options+=" --yes" ;;
+        log*) options+=" --limit --verify" ;;
+        policy) words="check" ;;
+        "policy check") options+=" --tool" ;;
+        reminders*) options+=" --unseen" ;;
+        notices*) options+=" --all --ack --events --quiet" ;;
         completion) words="bash zsh fish" ;;
     esac
     if [[ $current == -* ]]; then

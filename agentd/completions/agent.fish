@@ -1,11 +1,15 @@
 # fish completion for agent(1): agent completion fish | source
-set -l commands ask chat memory sessions history whoami status health hardware completion help
+set -l commands ask chat memory sessions history whoami status health hardware \
+    tools tool approve refuse undo log route policy skills reminders notices brief watch completion help
 set -l actions add search list show forget correct share history diff restore export import stats check
 set -l inner list search rename fork delete
 set -l sessions "(agent sessions 2>/dev/null | cut -d' ' -f1)"
 set -l memories "(agent memory list 2>/dev/null | cut -d' ' -f1)"
 set -l revisions "(agent memory history 2>/dev/null | cut -d' ' -f1)"
-set -l asking "not __fish_seen_subcommand_from memory sessions history whoami status health hardware completion help"
+# Nothing, if agentd does not answer within a second.
+set -l tools "(timeout 1 agent tools 2>/dev/null | cut -d' ' -f1)"
+set -l waiting "(agent approve 2>/dev/null | cut -d' ' -f1)"
+set -l asking "not __fish_seen_subcommand_from $commands[3..-1]"
 set -l memory "__fish_seen_subcommand_from memory; and __fish_seen_subcommand_from"
 set -l of_sessions "__fish_seen_subcommand_from sessions; and __fish_seen_subcommand_from"
 
@@ -52,4 +56,17 @@ complete -c agent -n "__fish_seen_subcommand_from whoami" -l owner -x -d "who th
 complete -c agent -n "__fish_seen_subcommand_from whoami" -l address -x -d "how the owner wants to be addressed"
 complete -c agent -n "__fish_seen_subcommand_from whoami" -l name -x -d "what the agent is called"
 complete -c agent -n "__fish_seen_subcommand_from health" -l wait -x -d "wait so long for it to become healthy"
+
+complete -c agent -n "__fish_seen_subcommand_from tool" -a $tools
+complete -c agent -n "__fish_seen_subcommand_from tool undo" -l yes -d "do not ask"
+complete -c agent -n "__fish_seen_subcommand_from approve refuse" -a $waiting
+complete -c agent -n "__fish_seen_subcommand_from log" -l limit -x -d "only the N newest"
+complete -c agent -n "__fish_seen_subcommand_from log" -l verify -d "check that nobody changed the log"
+complete -c agent -n "__fish_seen_subcommand_from policy; and not __fish_seen_subcommand_from check" -a check
+complete -c agent -n "__fish_seen_subcommand_from policy" -l tool -x -a $tools -d "a tool, with NAME=VALUE ..."
+complete -c agent -n "__fish_seen_subcommand_from reminders" -l unseen -d "only what rang and was not seen"
+complete -c agent -n "__fish_seen_subcommand_from notices" -l all -d "also what is acknowledged or over"
+complete -c agent -n "__fish_seen_subcommand_from notices" -l ack -x -d "acknowledge one"
+complete -c agent -n "__fish_seen_subcommand_from notices" -l events -d "every event instead of notices"
+complete -c agent -n "__fish_seen_subcommand_from notices" -l quiet -x -a "22:00-07:00 off" -d "set quiet hours"
 complete -c agent -n "__fish_seen_subcommand_from completion" -a "bash zsh fish"

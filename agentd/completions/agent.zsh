@@ -3,6 +3,9 @@
 _agent_first() { # the first word of each line that an `agent` command writes
     compadd -- $(agent "$@" 2>/dev/null | cut -d' ' -f1)
 }
+_agent_tools() { # nothing, if agentd does not answer within a second
+    compadd -- $(timeout 1 agent tools 2>/dev/null | cut -d' ' -f1)
+}
 _agent() {
     local curcontext=$curcontext state line
     local -a common where kinds
@@ -21,7 +24,7 @@ _agent() {
         '--why[show what was recalled, and how it scored]' \
         '--stream[with --json, each reply as a line]' \
         '--version[show the version]' \
-        '1:command:(ask chat memory sessions history whoami status health hardware completion help)' \
+        '1:command:(ask chat memory sessions history whoami status health hardware tools tool approve refuse undo log route policy skills reminders notices brief watch completion help)' \
         '*::argument:->rest'
     [[ $state == rest ]] || return
     case $words[1] in
@@ -32,6 +35,14 @@ _agent() {
         history) _arguments -S $common '--session[the same]:session: _agent_first sessions' '--limit[only the last N turns]:number:' '1:session: _agent_first sessions' ;;
         whoami) _arguments -S $common '--owner[who the owner is]:name:' '--address[how the owner wants to be addressed]:name:' '--name[what the agent is called]:name:' ;;
         health) _arguments -S $common '--wait[wait so long for it to become healthy]:seconds:' ;;
+        tool) _arguments -S $common '--yes[say yes to what is asked]' '1:tool: _agent_tools' '*:argument:' ;;
+        approve | refuse) _arguments -S $common '1:change: _agent_first approve' ;;
+        undo) _arguments -S $common '--yes[do not ask]' '1:number in the log:' ;;
+        log) _arguments -S $common '--limit[only the N newest]:number:' '--verify[check that nobody changed the log]' ;;
+        route) _arguments -S $common '*:request:' ;;
+        policy) _agent_policy ;;
+        reminders) _arguments -S $common '--unseen[only what rang and was not seen]' ;;
+        notices) _arguments -S $common '--all[also what is acknowledged or over]' '--ack[acknowledge one]:notice:' '--events[every event instead of notices]' '--quiet[set quiet hours]:hours:(22\:00-07\:00 off)' ;;
         completion) _arguments -S $common '1:shell:(bash zsh fish)' ;;
         *) _arguments -S $common ;;
     esac
@@ -57,6 +68,11 @@ _agent_memory() {
         check) _arguments -S $common '--repair[put right what can be put right]' ;;
         *) _arguments -S $common ;;
     esac
+}
+_agent_policy() {
+    _arguments -C -S $common '1:command:(check)' '*::argument:->rest'
+    [[ $state == rest && $words[1] == check ]] || return
+    _arguments -S $common '--tool[a tool, with NAME=VALUE]:tool: _agent_tools' '*:request:'
 }
 _agent_sessions() {
     _arguments -C -S $common '--limit[only the N newest]:number:' \

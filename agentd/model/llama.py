@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentd.model.backend import backend, metadata, tokenize
+from agentd.model.fitting import Fitting
 
 # The prompt is read in pieces of so many tokens. Larger pieces are hardly faster (measured with the
 # 135M model on two threads) and need larger buffers. A stop does not wait for the end of a piece: see
@@ -34,6 +35,8 @@ class Sampling:
     A temperature of 0 takes the likeliest token always. The defaults follow the model card of
     SmolLM2-Instruct (temperature 0.2, top_p 0.9). A light penalty on repeated words and DRY, which makes
     a sequence the less likely the longer it repeats what was said, keep a small model out of loops.
+    With a `grammar` (GBNF with a rule `root`, by code alone: routing/model_grammar.py) it is the likeliest
+    token that fits, and nothing else counts.
     """
 
     temperature: float = 0.2
@@ -45,6 +48,7 @@ class Sampling:
     dry_allowed: int = 4  # tokens that may be repeated freely
     dry_window: int = 512  # tokens
     seed: int | None = None
+    grammar: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,8 +235,8 @@ class Llama:
     def generate(self, tokens: Sequence[int], sampling: Sampling) -> Generator[int]:
         """The tokens that follow a prompt, one at a time, until one that `ends` or a full context.
 
-        The prompt's longest prefix that is in the context already is not read again. Raises Stopped, and
-        ModelError after `shrink`.
+        The prompt's longest prefix that is in the context already is not read again. Raises Stopped,
+        ModelError after `shrink`, and UnfitError where a grammar leads nowhere.
         """
         if not self._context:
             self._create_context()
@@ -244,16 +248,21 @@ class Llama:
             else:
                 self.forget()
         self._evaluate(tokens[len(self._evaluated) :])
+        fitting = Fitting(self._c, self._vocab, sampling.grammar) if sampling.grammar else None
         sampler = self._sampler(sampling)
         try:
             while True:
                 token: int = self._c.llama_sampler_sample(sampler, self._context, -1)
+                if fitting is not None:
+                    token = fitting.take(token, self._c.llama_get_logits_ith(self._context, -1))
                 yield token
                 if self.ends(token) or len(self._evaluated) >= self.context:
                     return
                 self._evaluate([token])
         finally:
             self._c.llama_sampler_free(sampler)
+            if fitting is not None:
+                fitting.close()
 
     def _evaluate(self, tokens: Sequence[int]) -> None:
         """Read tokens into the context. After Stopped the context holds whole pieces only."""
@@ -316,6 +325,9 @@ class Llama:
         """A chain of llama.cpp's samplers; to be freed by the caller."""
         c = self._c
         chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
+        if sampling.grammar:
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_greedy())
+            return chain
         if sampling.dry_multiplier:
             line_end = (ctypes.c_char_p * 1)(b"\n")
             dry = c.llama_sampler_init_dry(

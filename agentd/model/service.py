@@ -20,6 +20,7 @@ from agentd.model.errors import ModelError
 from agentd.model.llama import Sampling
 from agentd.model.messages import InvalidMessages, Message, check_messages
 from agentd.model.states import NAME
+from agentd.routing.model_grammar import grammar
 from agentd.server import StrictService
 
 INTERFACE = "io.aetheros.Model"
@@ -62,11 +63,12 @@ class ModelMethods:
         seed: int | None,
         request: str | None,
         keep: str | None,
+        choices: list[dict[str, Any]] | None,
         _more: bool = False,
         _request: socket.socket | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Generate and stream; without "more" one reply with the whole text."""
-        job = _job(messages, max_tokens, temperature, seed, request, keep)
+        job = _job(messages, max_tokens, temperature, seed, request, keep, choices)
         whole: list[str] = []
         with _explained():
             for news in _run(self._engine, job, Watch(_request)):
@@ -201,6 +203,7 @@ def _job(
     seed: int | None,
     request: str | None,
     keep: str | None,
+    choices: list[dict[str, Any]] | None,
 ) -> Job:
     """A checked request. Raises the interface's InvalidRequest."""
     checked = _messages(messages)
@@ -215,7 +218,19 @@ def _job(
     ):
         if wrong:
             raise failure("InvalidRequest", detail=detail)
-    return Job(checked, max_tokens or DEFAULT_TOKENS, Sampling(temperature=chosen, seed=seed), request, keep)
+    sampling = Sampling(temperature=chosen, seed=seed, grammar="" if choices is None else _grammar(choices))
+    return Job(checked, max_tokens or DEFAULT_TOKENS, sampling, request, keep)
+
+
+def _grammar(choices: list[dict[str, Any]]) -> str:
+    """The grammar for a choice, made here of the names. Raises the interface's InvalidRequest."""
+    try:
+        named = {one["tool"]: list(one["arguments"]) for one in choices}
+        if len(named) != len(choices):
+            raise ValueError("a tool is there twice")
+        return grammar(named)
+    except (ValueError, KeyError, TypeError) as error:
+        raise failure("InvalidRequest", detail=f"choices: {error}") from error
 
 
 def _messages(messages: list[dict[str, str]] | None) -> list[Message]:

@@ -86,7 +86,8 @@ def _value(argument: Argument, value: Any) -> Any:
             if "\0" in text or len(text) > 4096:
                 raise InvalidArguments(f"{value!r} is no path")
         case Kind.DURATION:
-            if not (text.isascii() and text.isdecimal() and 1 <= int(text[:12]) <= LONGEST_DURATION):
+            is_number = text.isascii() and text.isdecimal() and len(text) < 12
+            if not (is_number and 1 <= int(text) <= LONGEST_DURATION):
                 raise InvalidArguments(
                     f"'{argument.name}' is seconds, from 1 to {LONGEST_DURATION}, not {value!r}"
                 )

@@ -213,6 +213,7 @@ TOOLS = (
         Level.CHANGE,
         plan=write,
         arguments=(Argument("path", Kind.PATH, "the file"), Argument("text", Kind.WORDS, "what is written")),
+        reversible=True,
     ),
     Tool(
         "files.move",
@@ -220,13 +221,22 @@ TOOLS = (
         Level.CHANGE,
         plan=move,
         arguments=(_PATH, Argument("to", Kind.PATH, "its new name, or the folder that it goes to")),
+        reversible=True,
     ),
-    Tool("files.delete", "put a file into the recycle bin", Level.CHANGE, plan=delete, arguments=(_PATH,)),
+    Tool(
+        "files.delete",
+        "put a file into the recycle bin",
+        Level.CHANGE,
+        plan=delete,
+        arguments=(_PATH,),
+        reversible=True,
+    ),
     Tool(
         "files.restore",
         "bring a file back from the recycle bin",
         Level.CHANGE,
         plan=restore,
         arguments=(Argument("path", Kind.PATH, "the path that it had, or its name"),),
+        reversible=True,
     ),
 )

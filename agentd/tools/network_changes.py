@@ -119,13 +119,23 @@ def _join(link: str, network: str) -> Step:
 _LINK = Argument("link", Kind.LINK, "the network interface, like eth0")
 
 TOOLS = (
-    Tool("network.connect", "bring a link up", Level.CHANGE, plan=connect, arguments=(_LINK,)),
-    Tool("network.disconnect", "take a link down", Level.CHANGE, plan=disconnect, arguments=(_LINK,)),
+    Tool(
+        "network.connect", "bring a link up", Level.CHANGE, plan=connect, arguments=(_LINK,), reversible=True
+    ),
+    Tool(
+        "network.disconnect",
+        "take a link down",
+        Level.CHANGE,
+        plan=disconnect,
+        arguments=(_LINK,),
+        reversible=True,
+    ),
     Tool(
         "network.wifi_join",
         "join a Wi-Fi network",
         Level.CHANGE,
         plan=wifi_join,
         arguments=(Argument("network", Kind.NETWORK, "the network's name"),),
+        reversible=True,
     ),
 )

@@ -49,5 +49,6 @@ def tools(audit: Audit) -> tuple[Tool, ...]:
             "take back the last change",
             Level.CHANGE,
             arguments=(Argument("change", Kind.COUNT, "its number in the log", False, most=10**9),),
+            reversible=True,
         ),
     )

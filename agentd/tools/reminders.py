@@ -63,6 +63,7 @@ class Reminders:
                 Level.CHANGE,
                 plan=self._remind,
                 arguments=(text, Argument("when", Kind.WHEN, "when to remind")),
+                reversible=True,
             ),
             Tool(
                 "time.timer",
@@ -70,6 +71,7 @@ class Reminders:
                 Level.CHANGE,
                 plan=self._timer,
                 arguments=(Argument("duration", Kind.DURATION, "how long, in seconds"),),
+                reversible=True,
             ),
             Tool(
                 "time.repeat",
@@ -77,6 +79,7 @@ class Reminders:
                 Level.CHANGE,
                 plan=self._repeat,
                 arguments=(text, Argument("schedule", Kind.SCHEDULE, "when it comes")),
+                reversible=True,
             ),
             Tool(
                 "time.list", "reminders, timers and recurring tasks that are set", Level.READ, run=self._list
@@ -87,6 +90,7 @@ class Reminders:
                 Level.CHANGE,
                 plan=self._cancel,
                 arguments=(Argument("which", Kind.WORDS, "its id, its words or its time"),),
+                reversible=True,
             ),
         )
 

@@ -273,15 +273,23 @@ def _step(verb: str, name: str) -> Step:
 _UNIT = Argument("unit", Kind.UNIT, "the service")
 
 TOOLS = (
-    Tool("services.start", "start a service", Level.CHANGE, plan=start, arguments=(_UNIT,)),
-    Tool("services.stop", "stop a service", Level.CHANGE, plan=stop, arguments=(_UNIT,)),
+    Tool("services.start", "start a service", Level.CHANGE, plan=start, arguments=(_UNIT,), reversible=True),
+    Tool("services.stop", "stop a service", Level.CHANGE, plan=stop, arguments=(_UNIT,), reversible=True),
     Tool("services.restart", "restart a service", Level.CHANGE, plan=restart, arguments=(_UNIT,)),
-    Tool("services.enable", "start a service at every boot", Level.CHANGE, plan=enable, arguments=(_UNIT,)),
+    Tool(
+        "services.enable",
+        "start a service at every boot",
+        Level.CHANGE,
+        plan=enable,
+        arguments=(_UNIT,),
+        reversible=True,
+    ),
     Tool(
         "services.disable",
         "start a service no longer at boot",
         Level.CHANGE,
         plan=disable,
         arguments=(_UNIT,),
+        reversible=True,
     ),
 )

@@ -305,6 +305,7 @@ TOOLS = (
         Level.CHANGE,
         plan=host_name,
         arguments=(Argument("name", Kind.HOST, "the new name"),),
+        reversible=True,
     ),
     Tool(
         "settings.locale",
@@ -312,6 +313,7 @@ TOOLS = (
         Level.CHANGE,
         plan=locale,
         arguments=(Argument("locale", Kind.LOCALE, "the locale, like de_DE.UTF-8"),),
+        reversible=True,
     ),
     Tool(
         "settings.keyboard",
@@ -319,6 +321,7 @@ TOOLS = (
         Level.CHANGE,
         plan=keyboard,
         arguments=(Argument("layout", Kind.LAYOUT, "the layout, like de or us-intl"),),
+        reversible=True,
     ),
     Tool(
         "settings.brightness",
@@ -326,6 +329,7 @@ TOOLS = (
         Level.CHANGE,
         plan=brightness,
         arguments=(Argument("level", Kind.LEVEL, "percent, or +10 and -10"),),
+        reversible=True,
     ),
     Tool(
         "settings.volume",
@@ -341,5 +345,6 @@ TOOLS = (
         Level.CHANGE,
         plan=time_zone,
         arguments=(Argument("zone", Kind.ZONE, "the zone, or its city: Europe/Berlin, Berlin"),),
+        reversible=True,
     ),
 )

@@ -105,7 +105,8 @@ class Plan:
 class Tool:
     """A tool by its name "family.verb". One that reads has `run`, one that changes something has `plan`.
 
-    Both may raise Lacking for what a machine has not, and nothing else.
+    What is `reversible` is planned with steps back, if the state before is one that can be had again. Both
+    may raise Lacking for what a machine has not, and nothing else.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Tool:
     run: Callable[[Context, Arguments], Answer] | None = None
     plan: Callable[[Context, Arguments], Plan] | None = None
     arguments: tuple[Argument, ...] = field(default=())
+    reversible: bool = False
 
 
 class Lacking(Exception):
