@@ -72,6 +72,9 @@ WAIT_WITH_FALLBACK = ("rootwait=30",)
 STOCK_COMMAND_LINE = ("panic=10",)
 FALLBACK_WORD = "aetheros.fallback"  # what the fallback's entry says to aetheros-fallback.service
 
+# What of a package the machine does not need: example requests are what the router was trained with.
+NOT_IN_IMAGE = ("__pycache__", "examples")
+
 LAUNCHERS = {
     "usr/bin/agent": "agentd.cli",
     "usr/lib/aetheros/agentd": "agentd.daemon",
@@ -236,7 +239,7 @@ def lay_agent(toolchain: Toolchain, given: ImageInput, tree: Path, manifest: Map
     shutil.copytree(given.python_tree, libraries, symlinks=True)
     for package in ("agentd", "hardware"):
         shutil.copytree(
-            REPOSITORY / package, libraries / package, ignore=shutil.ignore_patterns("__pycache__")
+            REPOSITORY / package, libraries / package, ignore=shutil.ignore_patterns(*NOT_IN_IMAGE)
         )
     # Byte code is made now: the system partition is read-only and the first start should be fast.
     toolchain.output(
