@@ -57,8 +57,10 @@ def assemble(
     *,
     by_model: bool = False,
 ) -> Parts:
-    """The parts, nothing of them started. `state` is agentd's folder, `routing` the router's file; `by_model`
-    lets the worker's model choose tools."""
+    """The parts, nothing of them started. `state` is agentd's folder, `routing` the router's file.
+
+    `by_model` lets the worker's model choose tools.
+    """
     machine = identity.machine_name(identity.manifest())
     key, bus = MachineKey(state), Bus()
 

@@ -18,7 +18,6 @@ from agentd import log
 from agentd.database import Database
 from agentd.machine_key import MachineKey, verify
 from agentd.session import utc_now
-from agentd.tools.tool import Lacking
 
 # Under which agentd's lines are in the journal; who writes there cannot choose it.
 UNIT = "agentd.service"
@@ -83,14 +82,11 @@ class Audit:
 
 
 def journal_heads() -> dict[int, str]:
-    """The newest hashes that the journal has of this machine's agentd, by numbers; none without one."""
+    """The newest hashes that the journal has of this machine's agentd, by numbers. Raises Lacking."""
     from agentd.tools import journal
 
     query = journal.Query(unit=UNIT, words=("audit",), lines=journal.MOST_LINES)
-    try:
-        found = journal.read(query).entries
-    except Lacking:
-        return {}
+    found = journal.read(query).entries
     heads = (_HEAD.match(entry.message) for entry in found if entry.unit == UNIT)
     return {int(head[1]): head[2] for head in heads if head}
 

@@ -108,6 +108,8 @@ class Choosing:
             return Choice(text, reason="long" if router else "no router")
         route = router.route(text, lambda part: self._meaning(part, watch))
         if route.reason not in MENTIONED and (chosen := self._chosen_by_model(text, person, watch)):
+            if route.tool is None or route.tool == chosen.tool:
+                return chosen
             return replace(chosen, runner_up=route.tool, runner_up_confidence=route.confidence)
         tool = self._tools().get(route.tool or "")
         if tool is None:
@@ -134,18 +136,18 @@ class Choosing:
             return None
         from agentd.routing import model_choice
 
-        tools = self._tools()
+        tools, wish = self._tools(), model_choice.wish(text)
         chances = model_choice.chances(self._head, text, lambda part: self._meaning(part, watch))
         among = model_choice.best(chances, tools)
         try:
-            proposal = model_choice.propose(self._worker, text, tools, among, watch, results)
+            proposal = model_choice.propose(self._worker, wish, tools, among, watch, results)
         except (WorkerError, ContextExceededError) as error:
             log.warning(f"the model cannot choose a tool: {error}")
             return None
         if proposal is None:
             return None
         tool = tools.get(proposal.tool or "")
-        if tool is None or model_choice.only_mentions(tool, text):
+        if tool is None or model_choice.only_mentions(tool, wish):
             return Choice(text, reason="model", confidence=chances[model_choice.TALK])
         filled = model_choice.settle(tool, proposal.arguments, text, self._world(person), results)
         missing = filled.missing.name if filled.missing else ""

@@ -203,7 +203,11 @@ def _with_command(arguments: list[str]) -> list[str]:
         position += 2 if word in _WITH_VALUE else 1
     rest = arguments[position:]
     if rest and rest[0] in COMMANDS:
-        return [rest[0], *arguments[:position], *rest[1:]]
+        words = rest[1:]
+        if rest[0] == "tool":
+            # argparse takes no more words of a list after an option in it.
+            words = sorted(words, key=lambda word: word not in ("--json", "--yes"))
+        return [rest[0], *arguments[:position], *words]
     if not rest and os.isatty(0) and "--json" not in arguments and "--help" not in arguments:
         return ["chat", *arguments]
     if len(rest) == 1 and rest[0].isalpha() and rest[0].islower():

@@ -212,7 +212,7 @@ def read(file: Path) -> list[Rule]:
         if not isinstance(entries, yaml.SequenceNode):
             raise _mistake(file, entries, f"'{kind.value}' needs a list of rules")
         rules += [_rule(file, kind.value, entry) for entry in entries.value]
-    if text.rstrip(" ")[-1] not in "\n]}\"'":
+    if text[-1] not in "\n]}\"'":
         line = text.count("\n") + 1
         raise PolicyError(f"{file}:{line}: it ends within a line, so something may be missing")
     return rules

@@ -118,6 +118,8 @@ def _log(given: argparse.Namespace) -> int:
                 f"{reply['entries']} entries, none changed, removed or moved;"
                 f" the journal confirms {reply['journal']}\n"
             )
+        if reply.get("problem") and not given.json:
+            display.note(f"the journal could not be asked whether the end was cut off: {reply['problem']}")
         return client.FAILED if reply["wrong"] else 0
     entries = client.tools(given.socket, "Log", limit=given.limit)["entries"]
     if given.json:

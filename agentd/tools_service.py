@@ -21,7 +21,7 @@ from agentd.skills.command import Command
 from agentd.skills.library import Library
 from agentd.skills.skill import Skill
 from agentd.tools.reminders import facts_of
-from agentd.tools.tool import Tool
+from agentd.tools.tool import Lacking, Tool
 
 INTERFACE = "io.aetheros.Tools"
 MOST_TEXTS = 1000
@@ -143,9 +143,14 @@ class ToolsMethods:
 
         def work() -> dict[str, Any]:
             self._owner_only(_request)
-            heads = journal_heads()
+            heads: dict[int, str] = {}
+            told: dict[str, Any] = {}
+            try:
+                heads = journal_heads()
+            except Lacking as lacking:
+                told["problem"] = lacking.message
             count, wrong = self._acting.audit.verify(heads)
-            return {"entries": count, "journal": len(heads), "wrong": wrong}
+            return {"entries": count, "journal": len(heads), "wrong": wrong, **told}
 
         return _do(work)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.worker import ModelWorker, WorkerError
-from builder import models, native, profile, toolchain, wheels
+from builder import catalogue, models, native, profile, toolchain, wheels
 
 START_SECONDS = 120.0
 
@@ -41,12 +41,15 @@ class Place:
 
 
 @contextmanager
-def prepared(machine: str) -> Iterator[Place]:
-    """The worker of a machine with its models, in a folder that goes afterwards. Raises AetherError."""
+def prepared(machine: str, chat_model: catalogue.Model | None = None) -> Iterator[Place]:
+    """The worker of a machine with its models, or another chat model, in a folder that goes afterwards.
+
+    Raises AetherError.
+    """
     spec = profile.load(machine)
     tools = toolchain.ensure()
     tree = wheels.ensure(tools, spec.cpu.march, variants=spec.cpu.variants).tree
-    model = models.ensure(spec.chat_model).path
+    model = models.ensure(chat_model or spec.chat_model).path
     embedder = models.ensure(spec.embedder_model).path if spec.embedder_model else None
     with tempfile.TemporaryDirectory(prefix="bench-worker-") as name:
         folder = Path(name)

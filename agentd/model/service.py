@@ -85,7 +85,11 @@ class ModelMethods:
         """Read and keep the beginning that these messages give to every prompt."""
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise failure("InvalidRequest", detail=f"name is not {NAMES}")
-        job = Job(_messages(messages), 1, Sampling(), keep=name, shared=True)
+        # What begins a prompt may end with an answer, as an example does.
+        read = (
+            [*messages, {"role": "user", "content": ""}] if messages and isinstance(messages, list) else None
+        )
+        job = Job(_messages(read)[:-1], 1, Sampling(), keep=name, shared=True)
         with _explained():
             (result,) = _run(self._engine, job, Watch(_request))
             assert isinstance(result, Result)

@@ -119,7 +119,7 @@ def version(spot: Spot, wanted: str) -> bytes:
 
 
 def forget(root: Path, path: str) -> None:
-    """Remove every content that is kept of the file at `path` in a root: versions, and what is in the bin."""
+    """Remove every content that is kept of the file at `path` in a root, versions and what is in the bin."""
     shutil.rmtree(root / VERSIONS / path, ignore_errors=True)
     for deleted in list(entries(root)):
         if "/".join(deleted.origin.names) == path:

@@ -174,32 +174,6 @@ def test_it_stops_when_it_is_told_to_and_leaves_no_child(program: FakeJournalctl
     assert not thread.is_alive()
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="there is no setpriv here")
-def test_an_agentd_that_is_killed_leaves_no_follower(program: FakeJournalctl) -> None:
-    program.says([record("one")], waits=True)
-    code = (
-        "import os; from agentd.awareness.journal_events import JournalEvents\n"
-        "JournalEvents(lambda event: print(event.detail, flush=True), '').run(os.eventfd(0))"
-    )
-    path = {"PATH": os.environ["PATH"]}
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**environment(), **path}
-    ) as agentd:
-        assert agentd.stdout is not None
-        assert agentd.stdout.readline() == b"one\n"
-        children = Path(f"/proc/{agentd.pid}/task/{agentd.pid}/children").read_text().split()
-        assert len(children) == 1
-        agentd.kill()
-    eventually(lambda: _is_dead(children[0]))
-
-
-def _is_dead(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def test_a_machine_without_journalctl_says_so_in_one_line(
     stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +194,7 @@ def test_the_real_journalctl_understands_every_argument(tmp_path: Path, cursor: 
 
 JOURNALD = Path("/lib/systemd/systemd-journald")
 # A machine's journal in a mount namespace of its own, with journald and the follower ended in between.
-REAL = """
+BEGIN = """
 mount --make-rprivate / && mount -t tmpfs none /run && mount -t tmpfs none /var/log/journal || exit 77
 mkdir -p /run/log/journal /run/systemd/journal
 say() { printf 'MESSAGE=%s\\nPRIORITY=3\\nSYSLOG_IDENTIFIER=odd\\n' "$1" | logger --journald; }
@@ -228,9 +202,18 @@ up() { "$0" & journald=$!; until [ -S /run/systemd/journal/socket ]; do sleep 0.
 up; say one
 "$1" -c "$2" & follower=$!
 until [ -n "$(pgrep -P $follower)" ]; do sleep 0.05; done; sleep 0.3; say two; sleep 0.3
+"""
+RESTARTED = """
 kill $journald; wait $journald; rm -f /run/systemd/journal/socket; up; say three; sleep 0.3
 kill $(pgrep -P $follower); say four
 wait $follower; kill $journald
+"""
+# As when agentd is killed: nobody reads what journalctl writes any more.
+KILLED = """
+child=$(pgrep -P $follower); kill -9 $follower
+lives() { grep -q '^State:.[^Z]' /proc/$child/status; }
+for _ in $(seq 100); do lives || break; sleep 0.05; done
+lives && echo left; kill $journald
 """
 FOLLOWER = """
 import os, threading
@@ -248,11 +231,24 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not JOURNALD.exists(), reason="needs root and journald")
-def test_a_real_journald_that_is_restarted_and_a_follower_that_is_killed_lose_and_repeat_nothing() -> None:
-    command = ["unshare", "--mount", "--fork", "sh", "-c", REAL, str(JOURNALD), sys.executable, FOLLOWER]
+def real(then: str) -> subprocess.CompletedProcess[str]:
+    """Follow a real journald in a mount namespace of its own."""
+    script = BEGIN + then
+    command = ["unshare", "--mount", "--fork", "sh", "-c", script, str(JOURNALD), sys.executable, FOLLOWER]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
     if done.returncode == 77:
         pytest.skip(f"no mount namespace here: {done.stderr}")
+    return done
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not JOURNALD.exists(), reason="needs root and journald")
+def test_a_real_journald_that_is_restarted_and_a_follower_that_is_killed_lose_and_repeat_nothing() -> None:
+    done = real(RESTARTED)
     odd = [line for line in done.stdout.splitlines() if line.startswith("odd ")]
     assert odd == ["odd one", "odd two", "odd three", "odd four"], done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not JOURNALD.exists(), reason="needs root and journald")
+def test_an_agentd_that_is_killed_leaves_no_journalctl() -> None:
+    done = real(KILLED)
+    assert "odd one" in done.stdout and "left" not in done.stdout, done.stderr

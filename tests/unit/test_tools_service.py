@@ -12,6 +12,7 @@ import varlink
 from agentd_process import DEADLINE, Agentd, environment, running
 
 from agentd.call import calling
+from agentd.tools import journal
 
 
 @pytest.fixture
@@ -65,6 +66,8 @@ def test_a_tool_that_reads_answers_with_facts(agentd: Agentd) -> None:
     assert "memory" in shown.stdout.lower()
     as_json = json.loads(agent(agentd, "tool", "machine.status", "--json").stdout)
     assert as_json["facts"]
+    listed = agent(agentd, "tool", "machine.processes", "--json", "by=memory", "count=2")
+    assert len(json.loads(listed.stdout)["facts"]["processes"]) == 2
 
 
 def test_a_line_with_a_slash_is_a_tool_in_a_conversation(agentd: Agentd) -> None:
@@ -92,7 +95,11 @@ def test_a_change_asks_and_a_no_is_kept_in_the_log(agentd: Agentd) -> None:
     log = tools(agentd, "Log")["entries"]
     assert [entry["what"] for entry in log] == ["refused", "asked"]
     assert "bike" not in json.dumps(log)
-    assert tools(agentd, "Verify") == {"entries": 2, "journal": 0, "wrong": []}
+    verified = tools(agentd, "Verify")
+    assert (verified["entries"], verified["journal"], verified["wrong"]) == (2, 0, [])
+    # Without its confirmation nobody would see that the end was cut off.
+    has_journal = any(next(folder.glob("*/*.journal"), None) for folder in journal.FOLDERS)
+    assert ("problem" in verified) is not has_journal
 
 
 def test_a_change_that_is_approved_by_the_command_is_done(agentd: Agentd) -> None:
