@@ -5,7 +5,6 @@ its class name is the error's name in the interface file, `parameters` are the e
 Not for errors between agentd and its worker: those are in worker.py.
 """
 
-
 # Characters of a refusal that quotes what it refuses: a caller may have sent megabytes.
 LONGEST_DETAIL = 1000
 

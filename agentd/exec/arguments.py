@@ -21,7 +21,8 @@ _UNIT = re.compile(
     rf"[A-Za-z0-9_](?:[A-Za-z0-9:_.@-]|\\x[0-9a-f]{{2}}){{0,200}}\.(?:{'|'.join(UNIT_KINDS)})"
 )
 # agentd, its broker, worker and timers, and what they cannot do without.
-_AGENT = ("agentd", "aetheros", "dbus", "systemd-journald")
+# dbus-org.freedesktop.login1.service and the like are other names of services.
+_AGENT = ("agentd", "aetheros", "dbus.", "dbus-broker", "systemd-journald")
 # What would stop or enter the machine by another way than its verb, or load code into the kernel.
 _DOORS = ("debug-shell.", "emergency.", "rescue.", "modprobe@")
 # Of systemd's own units these are services like any other; all others carry the system.

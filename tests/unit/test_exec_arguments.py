@@ -50,7 +50,7 @@ KEPT_UNITS = [
     ),
     *("agentd-console@tty1.service", "agentd-reminder-x.timer", "agentd-reminder@x.service"),
     *("aetheros-ready.service", "dbus.service", "dbus.socket", "dbus-broker.service"),
-    *("dbus-org.freedesktop.login1.service", "systemd-journald.service", "systemd-journald.socket"),
+    *("systemd-journald.service", "systemd-journald.socket"),
     *("systemd-journald-dev-log.socket", "systemd-poweroff.service", "systemd-reboot.service"),
     *("systemd-networkd-evil.service", "debug-shell.service", "emergency.service", "rescue.service"),
     "modprobe@evil.service",
