@@ -48,8 +48,10 @@ with sqlite3.connect("/var/lib/agentd/agent.db", timeout=20) as database:
 database.close()
 assert all(changed), changed
 """
+# Asks, and leaves each reply in a file as it comes.
+WAITING = "agent ask --json --stream --max-tokens 2 -- 'What is a ship?' >/run/replies"
 # The keys of a keyboard (QKeyCode of QEMU) that are not named as what they write.
-KEYS = {" ": "spc", "\n": "ret", ".": "dot"}
+KEYS = {"\n": "ret"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +100,6 @@ def each(machine: Machine, commands: list[str], *, at_once: int = 2, timeout: fl
 def agent(machine: Machine, *commands: str, at_once: int = 2) -> list[Any]:
     """What `agent COMMAND --json` says, for each."""
     return [one.json for one in each(machine, [f"agent {one} --json" for one in commands], at_once=at_once)]
-
-
-def in_turn(machine: Machine, *commands: str) -> list[Any]:
-    """The same, one after the other."""
-    return agent(machine, *commands, at_once=1)
 
 
 def wait_until(machine: Machine, command: str, seconds: float = 60) -> None:
@@ -259,7 +256,6 @@ def test_who_is_not_the_agent_or_not_at_the_console_is_refused(machine: Machine)
 
 def test_the_audit_names_what_somebody_changed_in_it(machine: Machine) -> None:
     def tampered(*statements: str) -> Any:
-        # The programs's arguments are in the journal; the words of the audit's own lines are not.
         assert machine.execute(["python3", "-c", TAMPER, *statements]).status == 0
         found = each(machine, ["agent log --verify --json"])[0]
         assert found.status == (1 if found.json["wrong"] else 0)
@@ -388,29 +384,23 @@ def test_under_memory_pressure_the_model_rests_and_a_question_waits(machine: Mac
     machine.balloon(320 << 20)
     try:
         wait_until(machine, rests, 30)
-        asking = machine.spawn(["agent", "--json", "ask", "--max-tokens", "2", "--", "What is a ship?"])
+        asking = machine.spawn(["sh", "-c", WAITING])
+        wait_until(machine, "grep -q 'waiting for memory' /run/replies", 60)
     finally:
         machine.balloon(machine.spec.memory)
-    answer = machine.wait_spawned(["agent"], asking, timeout=120)
-    assert json.loads(answer.stdout)["status"] == "complete"
+    assert machine.wait_spawned(["agent"], asking, timeout=120).status == 0
+    *_, last = machine.succeed("cat /run/replies").splitlines()
+    answer = json.loads(last)
+    assert answer["done"] and answer["status"] == "complete"
     kernel = machine.succeed("journalctl -b -k -o cat")
     assert not re.search(r"out of memory|oom-kill|killed process", kernel, re.IGNORECASE)
 
 
-# ---- the figures
-
-
-def test_agentd_is_small_and_rests_when_nothing_is_asked(machine: Machine) -> None:
+def test_agentd_stays_small_with_all_of_it(machine: Machine) -> None:
     pid = process_of(machine, "agentd.service")
-    # What was said meanwhile is still being embedded.
-    wait_until(machine, "agent memory stats --json | grep -q '\"pending\": 0'", 120)
-    rest = "cat /proc/uptime; systemctl show -P CPUUsageNSec agentd.service"
-    told = machine.succeed(f"{rest}; sleep 30; {rest}", timeout=90).split()
-    uptime, used = (float(told[3]) - float(told[0]), (int(told[5]) - int(told[2])) / 1e9)
     [size] = numbers(r"^VmRSS:\s+(\d+) kB", machine.succeed(f"cat /proc/{pid}/status"))
-    print(f"agentd: {size / 1000:.1f} MB, {100 * used / uptime:.2f} % of a processor at rest")
+    print(f"agentd: {size / 1000:.1f} MB")
     assert size <= 60_000
-    assert used / uptime <= 0.02
 
 
 # ---- ends and beginnings
