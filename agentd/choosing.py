@@ -5,6 +5,7 @@ that may, among the router's best tools; and code finds the arguments. One that 
 are close, become one short question. Nothing is done here: acting.py does it.
 """
 
+import re
 import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd import log
 from agentd.call import Watch
+from agentd.recollection import is_about_the_person
 from agentd.tools.tool import Level, Tool
 from agentd.worker import ContextExceededError, ModelWorker, WorkerError
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 # A longer text is no request to a tool: it tells or asks something.
 LONGEST = 600
 MOST_ASKED = 100
+RECALL = "memory.recall"
+# Words by which somebody asks the memory itself.
+_OF_MEMORY = re.compile(r"\b(?:remember|recall|know|told|tell|said|mention|memor|noted?\b)", re.IGNORECASE)
 # What the router is certain of by its rules, and no model is asked about: a tool is only mentioned.
 MENTIONED = ("negated", "about", "reported")
 
@@ -112,7 +117,7 @@ class Choosing:
                 return chosen
             return replace(chosen, runner_up=route.tool, runner_up_confidence=route.confidence)
         tool = self._tools().get(route.tool or "")
-        if tool is None:
+        if tool is None or (tool.name == RECALL and _is_for_an_answer(text)):
             return _choice(text, route, None, {}, "")
         from agentd.routing import slots
 
@@ -172,7 +177,8 @@ class Choosing:
             elif left := [one for one in names if one not in given]:
                 given[left[0]] = word
             else:
-                return Choice(text, name, given, f"{name} takes {len(names)} arguments; what is {word!r}?")
+                question = f"{name} takes {len(names)} arguments; what is {word!r}?"
+                return Choice(text, name, given, question, reason="command")
         return Choice(text, name, given, reason="command")
 
     def warm(self) -> None:
@@ -217,6 +223,11 @@ class Choosing:
             return self._worker.embed([text], watch)[0]
         except WorkerError:
             return None
+
+
+def _is_for_an_answer(text: str) -> bool:
+    """Whether a question wants what is remembered in words ("who is my dentist?"), not as a list of it."""
+    return is_about_the_person(text) and not _OF_MEMORY.search(text)
 
 
 def _choice(
