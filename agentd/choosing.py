@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LONGEST = 600
 MOST_ASKED = 100
 RECALL = "memory.recall"
+# "And of big?" goes on with what was talked about; a request that begins so has to be as plain as this.
+CERTAIN = 0.8
+_CONTINUES = re.compile(r"(?:and|or|but|und|oder|aber|et|ou|mais|y|o|pero|e|ma|en|of|maar)\b", re.IGNORECASE)
 # Words by which somebody asks the memory itself.
 _OF_MEMORY = re.compile(r"\b(?:remember|recall|know|told|tell|said|mention|memor|noted?\b)", re.IGNORECASE)
 # What the router is certain of by its rules, and no model is asked about: a tool is only mentioned.
@@ -95,6 +98,8 @@ class Choosing:
         """What a text is taken to mean; in a session it may be what was asked for there last."""
         choice = self._choose(text, person, watch)
         asked = self._asked.pop(session or "", None)
+        if session is not None and choice.confidence < CERTAIN and _CONTINUES.match(text):
+            choice = replace(choice, tool=None, arguments={}, question="", missing="", reason="talk")
         if asked is None or choice.reason in ("command", "sure"):
             return choice
         return self._answered(asked, text, person) or choice

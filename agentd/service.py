@@ -197,7 +197,7 @@ class AgentMethods:
         """Who this machine is and who is asking."""
         person = who(_request)
         machine = identity.machine_name(identity.manifest())
-        known = _do(lambda: introduction.read(self._agent.memory.memories, machine))
+        known = _do(lambda: introduction.read(self._agent.memory.introduced, machine))
         try:
             key, fingerprint = self._key.public(), self._key.fingerprint()
         except AgentError:
@@ -224,7 +224,7 @@ class AgentMethods:
         def tell() -> dict[str, Any]:
             if not who(_request).is_owner:
                 raise NotOwner("only the owner tells who the owner is")
-            memories = self._agent.memory.memories
+            memories = self._agent.memory.introduced
             return asdict(introduction.tell(memories, machine, owner=owner, address=address, name=name))
 
         return _do(tell)

@@ -58,6 +58,7 @@ class Background:
         self._distilling: Distilling | None = None
         self._problem = "memory is being opened"
         self._opened = threading.Condition()
+        self._begun = False
         self._prefixed = False
         self._stopping = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -106,6 +107,17 @@ class Background:
             assert self._distilling is not None, memories
             return self._distilling
 
+    @property
+    def introduced(self) -> Memories:
+        """The memories, once what a new machine writes into them at its first start is there.
+
+        Raises StoreUnavailable.
+        """
+        memories = self.memories
+        with self._opened:
+            self._opened.wait_for(lambda: self._begun, _OPENING_TIME)
+        return memories
+
     def _run(self) -> None:
         while not self._stopping:
             try:
@@ -142,6 +154,9 @@ class Background:
             memories.indexing.files()
             self.forgetting.finish()
             self._when_open(memories)
+            with self._opened:
+                self._begun = True
+                self._opened.notify_all()
             while not self._stopping:
                 self._catch_up(memories)
                 waiting = memories.indexing.problems or memories.index.counts().pending

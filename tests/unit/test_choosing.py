@@ -24,8 +24,10 @@ TOOLS = {
 class AlwaysRecall:
     """A router that takes everything for a question to the memory."""
 
+    confidence = 0.9
+
     def route(self, text: str, encode: Any) -> Route:
-        return Route(RECALL, 0.9, None, 0.0, "sure")
+        return Route(RECALL, self.confidence, None, 0.0, "sure")
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def choosing(monkeypatch: pytest.MonkeyPatch) -> Choosing:
     nobody: Any = None
     world = World(units=dict, now=cast(Any, None))
     made = Choosing(None, lambda: TOOLS, lambda: lambda person: world, nobody)
+    monkeypatch.setattr(AlwaysRecall, "confidence", 0.9)
     monkeypatch.setattr(made, "_loaded", AlwaysRecall)
     monkeypatch.setattr(made, "_chosen_by_model", lambda *_: None)
     return made
@@ -76,3 +79,21 @@ def test_a_line_with_a_slash_is_what_it_says(
 @pytest.mark.parametrize("text", ["/etc is full", '/memory.recall "open', "/"])
 def test_another_line_with_a_slash_is_a_sentence(choosing: Choosing, text: str) -> None:
     assert choosing.choose(text, "owner", Watch()).reason != "command"
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence", "session", "tool"),
+    [
+        ("And of the boat?", 0.43, "s1", None),
+        ("und was ist mit dem Boot?", 0.7, "s1", None),
+        ("and recall the boat", 0.9, "s1", RECALL),
+        ("And of the boat?", 0.43, None, RECALL),
+        ("recall the boat", 0.43, "s1", RECALL),
+        ("Andrea and the boat", 0.43, "s1", RECALL),
+    ],
+)
+def test_what_goes_on_with_a_conversation_is_talk_unless_it_is_plain(
+    choosing: Choosing, text: str, confidence: float, session: str | None, tool: str | None
+) -> None:
+    AlwaysRecall.confidence = confidence
+    assert choosing.choose(text, "owner", Watch(), session).tool == tool
