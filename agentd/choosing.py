@@ -116,7 +116,16 @@ class Choosing:
         router = self._loaded()
         if router is None or len(text) > LONGEST:
             return Choice(text, reason="long" if router else "no router")
-        route = router.route(text, lambda part: self._meaning(part, watch))
+        meanings: list[Sequence[float] | None] = []
+
+        def encode(part: str) -> Sequence[float] | None:
+            meanings.append(self._meaning(part, watch))
+            return meanings[-1]
+
+        route = router.route(text, encode)
+        if None in meanings and route.confidence < CERTAIN:
+            # The encoder is not there yet: of words alone only what is plain is believed.
+            return Choice(text, confidence=route.confidence, reason="talk")
         if route.reason not in MENTIONED and (chosen := self._chosen_by_model(text, person, watch)):
             if route.tool is None or route.tool == chosen.tool:
                 return chosen

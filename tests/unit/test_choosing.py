@@ -97,3 +97,16 @@ def test_what_goes_on_with_a_conversation_is_talk_unless_it_is_plain(
 ) -> None:
     AlwaysRecall.confidence = confidence
     assert choosing.choose(text, "owner", Watch(), session).tool == tool
+
+
+@pytest.mark.parametrize(("confidence", "tool"), [(0.39, None), (0.9, RECALL)])
+def test_without_an_encoder_only_what_is_plain_is_a_request(
+    choosing: Choosing, monkeypatch: pytest.MonkeyPatch, confidence: float, tool: str | None
+) -> None:
+    def route(self: AlwaysRecall, text: str, encode: Any) -> Route:
+        encode(text)
+        return Route(RECALL, confidence, None, 0.0, "close")
+
+    monkeypatch.setattr(AlwaysRecall, "route", route)
+    monkeypatch.setattr(choosing, "_meaning", lambda part, watch: None)
+    assert choosing.choose("Tell me a long story about the sea.", "owner", Watch()).tool == tool
