@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from agentd_process import DEADLINE, Agentd, environment, eventually, running
+from memory_calls import memory
 
 from agentd import memory_display
 from agentd.call import Watch, calling
@@ -43,12 +44,6 @@ def memories(tmp_path: Path) -> Iterator[Memories]:
     yield made
     made.close()
     database.close()
-
-
-def memory(agentd: Agentd, method: str, **parameters: Any) -> dict[str, Any]:
-    with calling(agentd.socket, "io.aetheros.Memory", DEADLINE) as found:
-        reply: dict[str, Any] = getattr(found, method)(**parameters)
-    return reply
 
 
 def files_with(folder: Path, text: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import varlink
 from agentd_process import DEADLINE, Agentd, eventually, running
+from memory_calls import memory
 
 from agentd.call import calling
 
@@ -24,12 +25,6 @@ def agentd(tmp_path: Path) -> Iterator[Agentd]:
     """One with a memory of its own."""
     with running(tmp_path / "state", record=str(tmp_path / "prompts")) as agentd:
         yield agentd
-
-
-def memory(agentd: Agentd, method: str, **parameters: Any) -> dict[str, Any]:
-    with calling(agentd.socket, "io.aetheros.Memory", DEADLINE) as found:
-        reply: dict[str, Any] = getattr(found, method)(**parameters)
-    return reply
 
 
 def refusal(agentd: Agentd, method: str, **parameters: Any) -> tuple[str, dict[str, Any]]:
